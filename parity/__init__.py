@@ -1,0 +1,34 @@
+"""Proves that a TensorRT engine still computes what its ONNX model computes.
+
+This module stays light, because the pytest plugin imports it on every pytest start of the environment: the public
+names load their module at first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parity.compare import assert_close, compare_tensors
+    from parity.errors import ParityError
+    from parity.tolerance import Precision, Tolerance
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ParityError": "parity.errors",
+    "Precision": "parity.tolerance",
+    "Tolerance": "parity.tolerance",
+    "assert_close": "parity.compare",
+    "compare_tensors": "parity.compare",
+}
+
+__all__ = ["ParityError", "Precision", "Tolerance", "__version__", "assert_close", "compare_tensors"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'parity' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,102 @@
+"""Runtimes behind one seam: ``Backend`` opens a model, ``Session`` runs feeds.
+
+Protocols rather than base classes: the implementations share no code, and a user's own backend needs no import of ours.
+Implementations are imported when they are asked for, so that a machine without one of them can use the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from parity.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import numpy as np
+    from onnx import ModelProto
+
+    from parity.graph import TensorInfo
+    from parity.options import SessionOptions
+
+    Tensors = Mapping[str, np.ndarray]
+
+
+class Session(Protocol):
+    """A model that is ready to run."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The model's inputs, in its order."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The model's outputs, in its order."""
+        ...
+
+    def run(self, feed: Tensors) -> dict[str, np.ndarray]:
+        """Run one feed and return every output by name.
+
+        Raises
+        ------
+        FeedError
+            The feed's names, ranks or dtypes are not the model's.
+        BackendError
+            The runtime failed (``BackendTimeout``, ``BackendCrash`` where it can be told).
+        """
+        ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """A runtime."""
+
+    @property
+    def name(self) -> str:
+        """What stands behind the @ of a variant: ``onnxruntime``, ``fake``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The runtime's own version."""
+        ...
+
+    def open(self, model: ModelProto, options: SessionOptions) -> Session:
+        """Make a session for a model.
+
+        Raises
+        ------
+        ModelError
+            The runtime refuses the model: unsupported opset or operator, broken graph.
+        BackendError
+            The runtime is missing or fails.
+        """
+        ...
+
+
+def get_backend(name: str) -> Backend:
+    """Return a backend by name, importing it now.
+
+    Raises
+    ------
+    BackendError
+        There is no backend of that name.
+    BackendUnavailable
+        The backend's packages are missing or broken.
+    """
+    if name == "onnxruntime":
+        from parity.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend()
+    if name == "fake":
+        from parity.backends.fake import FakeBackend
+
+        return FakeBackend()
+    raise BackendError(f"backend {name!r}: not known; expected onnxruntime or fake")

@@ -1,0 +1,146 @@
+"""The frozen objects that a case file becomes. No I/O: ``parity.case.loader`` reads, ``parity.case.feeds`` makes feeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from parity.options import PrecisionOptions
+    from parity.preprocess import Pipeline
+    from parity.tolerance import Tolerance
+
+
+class ReferenceKind(StrEnum):
+    """What a variant is judged against."""
+
+    ONNXRUNTIME = "onnxruntime"
+    """ONNX Runtime, FP32, graph optimisations off; on the CPU or, where the case says so, on CUDA."""
+    RECORDED = "recorded"
+    """Outputs recorded elsewhere, say from PyTorch: one ``.npz`` per feed, in feed order."""
+    PYTHON = "python"
+    """A Python function of the case folder: feed -> outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The reference of a case."""
+
+    kind: ReferenceKind = ReferenceKind.ONNXRUNTIME
+    provider: str = "cpu"
+    files: tuple[Path, ...] = ()
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """Images, preprocessed one by one and stacked to batches. ``tensor`` names the model's input."""
+
+    files: tuple[Path, ...]
+    tensor: str
+    preprocess: Pipeline
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NpzSource:
+    """One ``.npz`` a feed, holding every input by name; taken as it is."""
+
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomTensor:
+    """How one input is drawn: floats uniform in [low, high), integers uniform in [low, high] (a vocabulary)."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RandomSource:
+    """Seeded random feeds; inputs that ``tensors`` does not name are drawn by the defaults of their dtype."""
+
+    seed: int
+    count: int
+    tensors: Mapping[str, RandomTensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSource:
+    """A Python function of the case folder, ``file.py:function``, called with ``count``.
+
+    Without ``preprocess`` it yields feeds (mappings of input name to array, batch dimension included). With it, it
+    yields images: (h, w, 3) uint8, BGR as OpenCV reads them.
+    """
+
+    function: str
+    count: int
+    tensor: str = ""
+    preprocess: Pipeline | None = None
+
+
+InputSource = ImageSource | NpzSource | RandomSource | PythonSource
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeProfile:
+    """The shapes that one dynamic input takes: TensorRT's optimization profile."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One candidate of a case: a precision with options, or a typed model that the user made."""
+
+    name: str
+    options: PrecisionOptions
+    typed_model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToleranceRule:
+    """One ``[[tolerances]]`` entry. Of several that match, the last one in the file wins.
+
+    Attributes
+    ----------
+    variant
+        A variant's name or a wildcard.
+    output
+        An output's name or a wildcard, without its slice.
+    region
+        The slice as written (``[:, 4:]``), empty for the whole output.
+    """
+
+    variant: str
+    output: str
+    region: str
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model with everything that judging it needs. ``decode`` and ``latency`` are kept as written, for later."""
+
+    name: str
+    description: str
+    folder: Path
+    file: Path
+    model: Path
+    reference: Reference
+    evaluation: InputSource
+    calibration: InputSource | None
+    batch_size: int
+    shapes: Mapping[str, ShapeProfile]
+    variants: tuple[Variant, ...]
+    tolerances: tuple[ToleranceRule, ...]
+    decode: Mapping[str, Any] = field(default_factory=dict)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+    file_sha256: str = ""

@@ -1,0 +1,139 @@
+"""ONNX graph utilities: reading models safely, hashing them, walking them and naming what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from parity.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A model's input or output.
+
+    ``dtype`` is a NumPy name (``float32``, ``int64``; ``bfloat16`` and the ``float8`` family from ml_dtypes);
+    a dimension is a number, a symbol's name, or None where the model says nothing.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        dims = ", ".join("?" if dim is None else str(dim) for dim in self.shape)
+        return f"{self.name}: {self.dtype} ({dims})"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInterface:
+    """A model's inputs (initializers left out) and outputs, in its order."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+def load_model(path: Path) -> ModelProto:
+    """Read an ONNX model with its external data.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, empty, truncated or not ONNX; its external data is missing or lies outside its folder.
+    """
+    model = _read_proto(path)
+    _check_external_data(model, path)
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path}: its external data cannot be read ({error}); copy the data file beside it") from error
+    return model
+
+
+def _read_proto(path: Path) -> ModelProto:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ONNX model") from error
+    if not content:
+        raise ModelError(f"{path}: is empty; expected an ONNX model, export it again")
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise ModelError(f"{path}: is not an ONNX model, or is truncated ({error}); export it again") from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(f"{path}: holds no graph or no opset; expected an ONNX model, export it again")
+    return model
+
+
+def _check_external_data(model: ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for tensor in iterate_initializers(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        target = (folder / location).resolve()
+        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder; "
+                "expected a file beside the model"
+            )
+        if not target.is_file():
+            raise ModelError(f"{path}: the external data file {location!r} is missing; copy it beside the model")
+
+
+def iterate_initializers(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield every initializer and tensor attribute, those of subgraphs included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                yield attribute.t
+            elif attribute.type == AttributeProto.TENSORS:
+                yield from attribute.tensors
+            elif attribute.type == AttributeProto.GRAPH:
+                yield from iterate_initializers(attribute.g)
+            elif attribute.type == AttributeProto.GRAPHS:
+                for subgraph in attribute.graphs:
+                    yield from iterate_initializers(subgraph)
+
+
+def hash_model(model: ModelProto) -> str:
+    """Return the SHA-256 of a model whose external data is loaded, so that the data is part of it."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def model_interface(model: ModelProto) -> ModelInterface:
+    """Return a model's inputs and outputs."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return ModelInterface(
+        inputs=tuple(_tensor_info(value) for value in model.graph.input if value.name not in constants),
+        outputs=tuple(_tensor_info(value) for value in model.graph.output),
+    )
+
+
+def _tensor_info(value: ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    dims = tuple(
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
+    )
+    return TensorInfo(value.name, dtype_name(tensor.elem_type), dims)
+
+
+def dtype_name(elem_type: int) -> str:
+    """Return the NumPy name of an ONNX element type, ``unknown`` where there is none."""
+    try:
+        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)))
+    except (KeyError, TypeError, ValueError):
+        return "unknown"

@@ -1,0 +1,232 @@
+"""Outcomes and runs: what the checks found, saved as one versioned JSON document.
+
+Reports read these types alone, so that a saved run renders on a machine without the model, a runtime or a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
+from parity.errors import RunError
+from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What a check came to."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    """Degenerate data or an unstable measurement: neither agreement nor disagreement is shown."""
+    ERROR = "error"
+    """A crash or a missing part."""
+    SKIPPED = "skipped"
+    """Left out by the user's own selection."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorOutcome:
+    """The judgement of one output, or of one slice of it.
+
+    Attributes
+    ----------
+    output
+        The output's name, with its slice where one is judged (``output0[:, 4:]``, ``output0[rest]``).
+    shape
+        The output's shape in one feed.
+    dtype
+        The reference's dtype.
+    reasons
+        Why the verdict is not ``pass``, most important first; empty for ``pass``.
+    tolerance
+        As judged: atol is in the output's own unit.
+    difference
+        None where structure kept the tensors from being compared.
+    noise_floor_db
+        What the precision's format alone allows in one rounding.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    tolerance: Tolerance | None
+    difference: TensorDifference | None
+    noise_floor_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What was executed for a variant.
+
+    ``nodes_changed`` counts the nodes of the typed model that compute at the precision; ``notes`` are sentences on what
+    was folded, kept, clamped or converted, for the report. ``rounding`` is ``fused``, ``every-node``, ``qdq`` or ``none``.
+    """
+
+    reference_sha256: str
+    typed_sha256: str | None = None
+    rounded_sha256: str | None = None
+    node_count: int = 0
+    nodes_changed: int = 0
+    rounded_tensor_count: int = 0
+    folded_node_count: int = 0
+    rounding: str = "none"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check found on one variant of one case.
+
+    Attributes
+    ----------
+    case, variant, check
+        Such as ``shapes_yolo``, ``fp16@onnxruntime``, ``outputs``.
+    headline
+        One sentence for tables.
+    message
+        The five-part failure message, or the error's text; empty on ``pass``.
+    feed_count
+        Feeds judged.
+    failing_feed
+        File name of the worst feed in the run folder, which the replay command in ``message`` names.
+    """
+
+    case: str
+    variant: str
+    precision: str
+    check: str
+    verdict: Verdict
+    headline: str
+    message: str = ""
+    tensors: tuple[TensorOutcome, ...] = ()
+    model: ModelRecord | None = None
+    feed_count: int = 0
+    failing_feed: str | None = None
+    replay: str | None = None
+    duration_s: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells outcomes of one run apart."""
+        return self.case, self.variant, self.check
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run was made; no path and no user name of the machine."""
+
+    python: str
+    platform: str
+    processor: str
+    core_count: int
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """A case of a run: its hashes, so that two runs can be told to have judged the same thing."""
+
+    name: str
+    description: str
+    model_sha256: str
+    case_file_sha256: str
+    feeds_sha256: str
+    feed_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All outcomes of one invocation.
+
+    ``is_complete`` is false while the run goes on, and stays so after a crash or Ctrl-C: ``parity run --resume`` goes on.
+    ``selection`` is what was asked for, which ``--resume`` repeats.
+    """
+
+    name: str
+    created: str
+    command: tuple[str, ...]
+    environment: Environment
+    selection: dict[str, list[str]] = field(default_factory=dict)
+    cases: tuple[CaseRecord, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    is_complete: bool = False
+    format_version: int = FORMAT_VERSION
+
+    def with_outcome(self, outcome: Outcome) -> Run:
+        """Return the run with one more outcome; one with the same key is replaced."""
+        kept = tuple(other for other in self.outcomes if other.key != outcome.key)
+        return replace(self, outcomes=(*kept, outcome))
+
+    @property
+    def exit_code(self) -> int:
+        """0: everything agrees; 1: a disagreement; 2: something could not be judged, or nothing was."""
+        verdicts = {outcome.verdict for outcome in self.outcomes}
+        if not verdicts - {Verdict.SKIPPED} or verdicts & {Verdict.ERROR, Verdict.INCONCLUSIVE}:
+            return 2
+        return 1 if Verdict.FAIL in verdicts else 0
+
+
+@cache
+def _adapter() -> Any:  # noqa: ANN401 - pydantic's TypeAdapter, imported at first use
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    configured = with_config(ConfigDict(ser_json_inf_nan="strings"))(Run)
+    return TypeAdapter(configured)
+
+
+def run_to_json(run: Run) -> str:
+    """Return a run as JSON; NaN and infinities are strings, so that any reader takes it."""
+    return _adapter().dump_json(run, indent=1).decode()
+
+
+def run_from_json(text: str, where: str) -> Run:
+    """Read a run from JSON.
+
+    Raises
+    ------
+    RunError
+        Not JSON, another format version, or not a run; ``where`` names the file in the message.
+    """
+    from pydantic import ValidationError
+
+    try:
+        version = json.loads(text).get("format_version")
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{where}: is not a saved run ({error}); expected the run.json of a report folder") from error
+    if version != FORMAT_VERSION:
+        raise RunError(f"{where}: has format version {version!r}; this release reads {FORMAT_VERSION}")
+    try:
+        run: Run = _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{where}: {place}: {first['msg']}; the file is damaged, run again") from error
+    return run
+
+
+def load_run(path: Path) -> Run:
+    """Read the run in a report folder, or in a run.json.
+
+    Raises
+    ------
+    RunError
+        The file is missing, unreadable or not a run.
+    """
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: cannot be read ({error}); expected a report folder with run.json") from error
+    return run_from_json(text, str(file))
