@@ -65,9 +65,10 @@ def _hits(boxes: Array, wanted: Array, threshold: float) -> Array:
     """Return which of `boxes`, best score first, is the first to find one of `wanted`, (n,) bool."""
     free = np.ones(len(wanted), bool)
     hits = np.zeros(len(boxes), bool)
-    for index, row in enumerate(overlaps(boxes, wanted)):
-        candidates = np.where(free, row, 0.0)
-        if len(wanted) and candidates.max() >= threshold:
+    shared = overlaps(boxes, wanted)
+    for index in np.flatnonzero((shared >= threshold).any(axis=1)):
+        candidates = np.where(free, shared[index], 0.0)
+        if candidates.max() >= threshold:
             hits[index] = True
             free[candidates.argmax()] = False
     return hits
