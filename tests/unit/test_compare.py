@@ -211,6 +211,43 @@ def test_the_next_number_of_a_format_is_one_ulp_away_and_rounding_costs_half_of_
     assert 0.49 < measure(rounded, exact, precision=precision).max_ulp <= 0.5
 
 
+def many_blocks(kind):
+    expected, noise = normal(400_000, 20), normal(400_000, 21)
+    actual = expected + np.float32(1e-3) * noise
+    if kind == "half rounding":
+        actual = expected.astype(np.float16).astype(np.float32)
+    if kind == "zeros on both sides":
+        actual, expected = np.maximum(actual, 0), np.maximum(expected, 0)
+    if kind == "zeros in the reference":
+        expected = np.maximum(expected, 0)
+    if kind == "growing":
+        actual = expected + np.float32(1e-3) * np.linspace(0, 1, 400_000, dtype=np.float32) * expected
+    return actual, expected
+
+
+@pytest.mark.parametrize("thread_count", [1, 2])
+@pytest.mark.parametrize("atol", [0.0, 1e-3])
+@pytest.mark.parametrize("kind", ["noise", "half rounding", "zeros on both sides", "zeros in the reference", "growing"])
+def test_extremes_over_many_blocks_are_those_of_computing_everything(kind, atol, thread_count, monkeypatch):
+    monkeypatch.setattr(compare_module, "_THREAD_COUNT", thread_count)
+    monkeypatch.setattr(compare_module, "_THREADING_THRESHOLD", 0)
+    actual, expected = many_blocks(kind)
+    difference = measure(actual, expected, Tolerance(1e-3, atol, "a test"), Precision.FP16)
+    a, e = actual.astype(float), expected.astype(float)
+    error, allowed = np.abs(a - e), atol + 1e-3 * np.abs(e)
+    relative = error[e != 0] / np.abs(e[e != 0])
+    last_place = 2.0 ** (np.maximum(np.frexp(e)[1] - 1, -14) - 10)
+    last_place[e == 0] = 2.0**-24
+    assert difference.worst_absolute.difference == error.max()
+    assert difference.worst_absolute.index == (error.argmax(),)
+    assert difference.worst_relative.difference == relative.max()
+    assert difference.max_ulp == (error / last_place).max()
+    assert difference.mismatch_count == np.count_nonzero(error > allowed)
+    differing = error > 0
+    with np.errstate(divide="ignore"):
+        assert difference.headroom == (error[differing] / allowed[differing]).max()
+
+
 def test_ulps_of_subnormal_halves_do_not_shrink():
     numbers = np.array([1, 2, 3, 1000], np.uint16).view(np.float16)
     following = np.array([2, 3, 4, 1001], np.uint16).view(np.float16)
