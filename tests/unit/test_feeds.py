@@ -67,6 +67,13 @@ def test_images_are_preprocessed_one_by_one_and_stacked(tmp_path: Path) -> None:
     assert made[0].geometry[0] == Geometry(6, 4, 8 / 6, 8 / 6, 1, 0)
 
 
+def test_each_row_has_the_geometry_of_its_own_image(tmp_path: Path) -> None:
+    files = (*images_in(tmp_path / "a", 1, (6, 4)), *images_in(tmp_path / "b", 1, (4, 6)))
+    (feed,) = open_feeds(ImageSource(files, "images", YOLO), IMAGES, 2)
+    assert feed.geometry is not None
+    assert [(one.original_height, one.original_width) for one in feed.geometry] == [(6, 4), (4, 6)]
+
+
 def test_every_pass_makes_the_same_feeds(tmp_path: Path) -> None:
     sources = (
         ImageSource(images_in(tmp_path, 3), "images", YOLO),
