@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from parity.backends import get_backend
-from parity.case.loader import load_case
+from parity.case.loader import CASE_FILE, load_case
 from parity.environment import describe_environment
 from parity.errors import ParityError, RunError
 from parity.graph import hash_model, load_model
@@ -162,17 +162,18 @@ def _load_cases(settings: RunSettings) -> tuple[tuple[Case, ...], tuple[Outcome,
     """Load every case; one that does not load becomes an outcome."""
     cases: list[Case] = []
     broken: list[Outcome] = []
-    for path in {path.resolve(): path for path in settings.cases}.values():
+    files = ((path / CASE_FILE if path.is_dir() else path) for path in settings.cases)
+    for file in {file.resolve(): file for file in files}.values():
         try:
-            cases.append(load_case(path, allow_python=settings.allow_python))
+            cases.append(load_case(file, allow_python=settings.allow_python))
         except ParityError as error:
-            broken.append(_case_error(path, error))
+            broken.append(_case_error(file, error))
     _require_names_apart([*(case.name for case in cases), *(outcome.case for outcome in broken)])
     return tuple(cases), tuple(broken)
 
 
-def _case_error(path: Path, error: ParityError) -> Outcome:
-    name = path.resolve().parent.name if path.suffix == ".toml" else path.resolve().name
+def _case_error(file: Path, error: ParityError) -> Outcome:
+    name = file.resolve().parent.name
     blank = Outcome(case=name, variant="", precision="", check=CASE, verdict=Verdict.ERROR, headline="")
     return with_error(blank, error)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from parity.verdict import Verdict
 
@@ -175,6 +175,7 @@ def test_the_scale_of_a_region_is_the_rms_of_its_reference_over_all_feeds() -> N
     assert scales["y[rest]"] == pytest.approx(np.sqrt(np.mean(rest**2)), rel=1e-12)
 
 
+@settings(max_examples=40)
 @given(
     noise=st.lists(st.floats(0, 0.5, width=32), min_size=1, max_size=5),
     fraction=st.sampled_from([0.0, 0.3]),
