@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from parity.verdict import Verdict
 from tiny_case import CASE_FILE, make_model, write_case
 
 from parity.backends import get_backend
@@ -33,11 +32,12 @@ from parity.backends.fake import (
     WrongDtype,
     WrongShape,
 )
-from parity.errors import RunError
+from parity.errors import BackendUnavailable, FeedError, RunError
 from parity.options import SessionOptions
 from parity.results import load_run
 from parity.runner import JudgeSettings, OpenRun, RunSettings, open_run, run_cases
 from parity.runner import case_judge as case_judge_module
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,6 +263,28 @@ def test_an_unknown_variant_names_the_known_ones_and_makes_nothing(pattern: str,
     with pytest.raises(RunError, match="known are fp32@onnxruntime, fp16@onnxruntime"):
         run_cases(replace(SETTINGS, variants=(pattern,)))
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_saved_feed_that_cannot_be_read_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "feed.npz").write_bytes(b"not a zip")
+    with pytest.raises(FeedError, match=r"feed\.npz"):
+        run_cases(replace(SETTINGS, judging=JudgeSettings(feed=tmp_path / "feed.npz")))
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_missing_runtime_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise BackendUnavailable("onnxruntime: is not installed")
+
+    monkeypatch.setattr("parity.backends.onnxruntime._require_sound_installation", missing)
+    with pytest.raises(BackendUnavailable, match="not installed"):
+        run_cases(SETTINGS)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_limit_below_one_is_refused() -> None:
+    with pytest.raises(RunError, match="at least 1 feed; got 0"):
+        JudgeSettings(limit=0)
 
 
 def test_no_case_is_an_error_and_makes_nothing(tmp_path: Path) -> None:
