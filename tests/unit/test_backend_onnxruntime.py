@@ -140,6 +140,12 @@ def test_a_feed_that_does_not_fit_is_refused_with_what_was_expected(feed: dict[s
         open_session(two_inputs()).run(feed)
 
 
+def test_a_feed_for_an_input_without_a_shape_is_left_to_the_runtime() -> None:
+    open_shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+    free = open_session(make_model([helper.make_node("Relu", ["x"], ["y"])], [open_shape], [value("y", shape=None)]))
+    assert free.run({"x": np.ones((2, 3), np.float32)})["y"].shape == (2, 3)
+
+
 def test_graph_optimisations_are_off_unless_asked_for() -> None:
     # A float32 value through a half and back: optimised away, the pair no longer rounds.
     nodes = [
