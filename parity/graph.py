@@ -125,9 +125,7 @@ def model_interface(model: ModelProto) -> ModelInterface:
 
 def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     tensor = value.type.tensor_type
-    dims = tuple(
-        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
-    )
+    dims = tuple(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim)
     return TensorInfo(value.name, dtype_name(tensor.elem_type), dims)
 
 

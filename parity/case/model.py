@@ -1,4 +1,7 @@
-"""The frozen objects that a case file becomes. No I/O: ``parity.case.loader`` reads, ``parity.case.feeds`` makes feeds."""
+"""The frozen objects that a case file becomes.
+
+No I/O here: ``parity.case.loader`` reads case files, ``parity.case.feeds`` makes feeds.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,15 @@ class NpzSource:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeProfile:
+    """The shapes that one dynamic input takes: TensorRT's optimization profile."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RandomTensor:
     """How one input is drawn: floats uniform in [low, high), integers uniform in [low, high] (a vocabulary)."""
 
@@ -63,21 +75,27 @@ class RandomTensor:
 
 @dataclass(frozen=True, slots=True)
 class RandomSource:
-    """Seeded random feeds; inputs that ``tensors`` does not name are drawn by the defaults of their dtype."""
+    """Seeded random feeds, ``count`` of them.
+
+    Inputs that ``tensors`` does not name are drawn by the defaults of their dtype: floats in [-1, 1), uint8 in
+    [0, 255], other integers in [0, 1]. Dynamic axes take their size from ``profiles`` (opt), axis 0 the batch size.
+    """
 
     seed: int
     count: int
     tensors: Mapping[str, RandomTensor] = field(default_factory=dict)
+    profiles: Mapping[str, ShapeProfile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PythonSource:
-    """A Python function of the case folder, ``file.py:function``, called with ``count``.
+    """A Python function of the case folder ``folder``, ``file.py:function``, called with ``count``.
 
-    Without ``preprocess`` it yields feeds (mappings of input name to array, batch dimension included). With it, it
-    yields images: (h, w, 3) uint8, BGR as OpenCV reads them.
+    Without ``preprocess`` it yields ``count`` feeds (mappings of input name to array, batch dimension included). With
+    it, it yields ``count`` images: (h, w, 3) uint8, BGR as OpenCV reads them.
     """
 
+    folder: Path
     function: str
     count: int
     tensor: str = ""
@@ -85,15 +103,6 @@ class PythonSource:
 
 
 InputSource = ImageSource | NpzSource | RandomSource | PythonSource
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeProfile:
-    """The shapes that one dynamic input takes: TensorRT's optimization profile."""
-
-    min: tuple[int, ...]
-    opt: tuple[int, ...]
-    max: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

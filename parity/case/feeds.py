@@ -1,0 +1,161 @@
+"""Feeds, made lazily from a case's source.
+
+Every pass over ``Feeds`` makes the same feeds again, so that each runtime is given all of them and none is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parity.case.feed import Feed, make_feed
+from parity.case.files import load_npz, write_npz
+from parity.case.image_feeds import ImagePlan, batch_images, count_batches, read_image
+from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource
+from parity.case.random_feeds import draw_feed
+from parity.case.user_code import iterate, load_function
+from parity.errors import FeedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from parity.case.model import InputSource
+    from parity.graph import ModelInterface
+
+__all__ = ["Feed", "Feeds", "as_tensors", "load_npz", "open_feeds", "read_feed", "save_feed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """A known number of feeds that can be gone through again and again."""
+
+    count: int
+    make: Callable[[], Iterator[Feed]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Feed]:
+        return self.make()
+
+
+def open_feeds(source: InputSource, interface: ModelInterface, batch_size: int) -> Feeds:
+    """Return the feeds of a source; nothing is read or called before the first pass.
+
+    Raises
+    ------
+    FeedError
+        Here, if images do not fill the model's fixed batch. In a pass: a file that does not decode, code that
+        fails or yields another number than it was asked for, a tensor that does not fit the model.
+    """
+    match source:
+        case ImageSource():
+            files = source.files[: source.count]
+            plan = ImagePlan(source.tensor, source.preprocess, interface, batch_size)
+            return _image_feeds(lambda: ((path.name, read_image(path)) for path in files), len(files), plan)
+        case NpzSource():
+            return Feeds(len(source.files), lambda: (read_feed(path, interface) for path in source.files))
+        case RandomSource():
+            return Feeds(source.count, lambda: _random_feeds(source, interface, batch_size))
+        case PythonSource(preprocess=None):
+            return Feeds(source.count, lambda: _python_feeds(source, interface))
+        case PythonSource(preprocess=pipeline):
+            assert pipeline is not None
+            plan = ImagePlan(source.tensor, pipeline, interface, batch_size)
+            return _image_feeds(lambda: _python_images(source), source.count, plan)
+
+
+def _image_feeds(read: Callable[[], Iterable[tuple[str, np.ndarray]]], count: int, plan: ImagePlan) -> Feeds:
+    return Feeds(count_batches(plan, count), lambda: batch_images(read(), plan))
+
+
+def read_feed(path: Path, interface: ModelInterface) -> Feed:
+    """Read one feed from an ``.npz`` file, such as the one that a failing check leaves.
+
+    Raises
+    ------
+    FeedError
+        The file cannot be read, or its arrays are not the model's inputs.
+    """
+    dtypes = {info.name: info.dtype for info in interface.inputs}
+    tensors = {name: _restored(tensor, dtypes.get(name, "unknown")) for name, tensor in load_npz(path).items()}
+    return make_feed(path.stem, tensors, interface, str(path))
+
+
+def save_feed(path: Path, feed: Feed) -> None:
+    """Write a feed's tensors as an ``.npz`` file that ``read_feed`` reads; whole or not at all.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
+    write_npz(path, feed.tensors)
+
+
+def _restored(tensor: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an array with the dtype that an ``.npz`` cannot name: it stores bfloat16 as two raw bytes."""
+    if tensor.dtype.kind != "V" or dtype not in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
+        return tensor
+    import ml_dtypes
+
+    target = np.dtype(getattr(ml_dtypes, dtype))
+    return tensor.view(target) if tensor.dtype.itemsize == target.itemsize else tensor
+
+
+def _python_images(source: PythonSource) -> Iterator[tuple[str, np.ndarray]]:
+    for index, image in enumerate(_yielded(source)):
+        if not isinstance(image, np.ndarray):
+            raise FeedError(
+                f"{source.function}: image {index} is {type(image).__name__}; expected a uint8 array (height, width, 3)"
+            )
+        yield f"{source.function}[{index}]", image
+
+
+def _yielded(source: PythonSource) -> Iterator[object]:
+    """Yield what the function yields, which must be as many as it was asked for."""
+    returned = load_function(source.folder, source.function)(source.count)
+    found = 0
+    # One more than asked for is enough to know that the function does not heed its count.
+    for item in islice(iterate(source.folder, source.function, returned), source.count + 1):
+        found += 1
+        if found <= source.count:
+            yield item
+    if found != source.count:
+        amount = f"more than {source.count}" if found > source.count else str(found)
+        raise FeedError(f"{source.function}: yielded {amount}; expected {source.count}, the count it is called with")
+
+
+def _python_feeds(source: PythonSource, interface: ModelInterface) -> Iterator[Feed]:
+    for index, item in enumerate(_yielded(source)):
+        where = f"{source.function}: feed {index}"
+        yield make_feed(f"feed{index:04d}", as_tensors(item, where), interface, where)
+
+
+def as_tensors(item: object, where: str) -> dict[str, np.ndarray]:
+    """Return what user code gave as a mapping of names to arrays.
+
+    Raises
+    ------
+    FeedError
+        It is no such mapping. ``where`` stands before the message.
+    """
+    if not hasattr(item, "items"):
+        raise FeedError(f"{where}: is {type(item).__name__}; expected a mapping of name to NumPy array")
+    tensors: dict[str, np.ndarray] = {}
+    for name, tensor in item.items():
+        if not isinstance(tensor, np.ndarray | np.generic):
+            raise FeedError(f"{where}: {name!r} is {type(tensor).__name__}; expected a NumPy array")
+        tensors[str(name)] = np.asarray(tensor)
+    return tensors
+
+
+def _random_feeds(source: RandomSource, interface: ModelInterface, batch_size: int) -> Iterator[Feed]:
+    for index in range(source.count):
+        name = f"feed{index:04d}"
+        tensors = draw_feed(source, interface, batch_size, index)
+        yield make_feed(name, tensors, interface, f"random {name}")

@@ -1,0 +1,72 @@
+"""Tensors in ``.npz`` files: read without pickles, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.errors import FeedError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of an ``.npz`` file by name.
+
+    Raises
+    ------
+    FeedError
+        The file is missing, damaged, no ``.npz``, empty, or holds pickled objects.
+    """
+    try:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise FeedError(f"{path}: holds one bare array; expected an .npz of arrays by input name (numpy.savez)")
+        with content:
+            tensors: dict[str, Any] = {name: content[name] for name in content.files}
+    except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise FeedError(f"{path}: cannot be read as .npz ({_reason(error)}); expected plain arrays by name") from error
+    if not tensors:
+        raise FeedError(f"{path}: holds no array; expected one for every input")
+    bare = [name for name, tensor in tensors.items() if not isinstance(tensor, np.ndarray)]
+    if bare:
+        raise FeedError(f"{path}: {bare[0]!r} is not an array; expected arrays written by numpy.savez")
+    return tensors
+
+
+def _reason(error: BaseException) -> str:
+    if "allow_pickle" in str(error) or "pickled" in str(error):
+        return "it holds pickled objects, which are not loaded because they can run code"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def write_npz(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, so that the file is whole or not there; equal arrays give equal bytes.
+
+    Not ``numpy.savez``: its own parameters (``file``) are names that a model's input may have.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written: no space, no permission.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, tensor in tensors.items():
+                entry = zipfile.ZipInfo(f"{name}.npy")
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(entry, "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.asanyarray(tensor), allow_pickle=False)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written ({error.strerror or error}); free space or choose --out") from error

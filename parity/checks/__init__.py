@@ -1,0 +1,1 @@
+"""Checks: one module for one kind of judgement on a variant."""

@@ -1,0 +1,265 @@
+"""The ``outputs`` check: raw tensors against the reference, structure before values.
+
+Feeds are judged as they come and then let go, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from parity.compare import TensorComparison, reference_rms
+from parity.judge import judge
+from parity.results import TensorOutcome, Verdict
+from parity.tolerance import NOISE_FLOOR_DB, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+
+    from parity.case.regions import RegionTolerance
+    from parity.difference import Element
+    from parity.tolerance import Tolerance
+
+    Tensors = Mapping[str, np.ndarray]
+    RegionsOf = Callable[[str, tuple[int, ...]], tuple[RegionTolerance, ...]]
+    """The regions that judge an output of a shape."""
+
+HALF_DTYPES = {Precision.FP16: "float16", Precision.BF16: "bfloat16"}
+"""What floating inputs and outputs become where a variant keeps them at its own precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsResult:
+    """What the check came to.
+
+    Attributes
+    ----------
+    headline
+        One sentence for tables.
+    tensors
+        One outcome for each output or region of it, in the reference's order; outputs of the variant alone come last.
+    feed_count
+        Feeds judged.
+    worst_feed
+        The feed that fails most, None where no feed fails.
+    """
+
+    verdict: Verdict
+    headline: str
+    tensors: tuple[TensorOutcome, ...]
+    feed_count: int
+    worst_feed: int | None
+
+
+def expected_dtype(reference_dtype: str, io_precision: Precision) -> str:
+    """Return the dtype that a variant's tensor must have where the reference has ``reference_dtype``."""
+    return HALF_DTYPES.get(io_precision, "float32") if reference_dtype == "float32" else reference_dtype
+
+
+def reference_scales(regions_of: RegionsOf, references: Sequence[Tensors]) -> dict[str, float]:
+    """Return the root mean square of every region of the reference over all feeds, by the region's label.
+
+    Parameters
+    ----------
+    references
+        The reference's outputs of each feed; read once for each region, so memory-mapped arrays stay on disk.
+    """
+    owners = {
+        region.label: name
+        for feed in references
+        for name, array in feed.items()
+        for region in regions_of(name, array.shape)
+    }
+    return {label: reference_rms(_selections(regions_of, name, label, references)) for label, name in owners.items()}
+
+
+def _selections(regions_of: RegionsOf, name: str, label: str, references: Iterable[Tensors]) -> Iterator[np.ndarray]:
+    for array in (feed[name] for feed in references if name in feed):
+        for region in regions_of(name, array.shape):
+            if region.label == label and array.size:
+                yield region.select(array)
+
+
+class OutputsCheck:
+    """Judges a variant's outputs against the reference's, feed by feed.
+
+    Parameters
+    ----------
+    regions_of
+        The regions that judge an output of a shape, with atol in the output's own unit.
+    precision
+        The variant's precision: last places are counted in it, and its noise floor is told.
+    io_precision
+        The precision of the variant's floating outputs; fp32 for the reference's own.
+    """
+
+    def __init__(self, regions_of: RegionsOf, precision: Precision, io_precision: Precision = Precision.FP32) -> None:
+        self._regions_of = regions_of
+        self._precision = precision
+        self._io_precision = io_precision
+        self._outputs: dict[str, _Output] = {}
+        self._feed_count = 0
+        self._worst: tuple[float, int] | None = None
+
+    def update(self, feed: int, actual: Tensors, expected: Tensors) -> None:
+        """Judge one feed; ``feed`` is its number, ``expected`` the reference's outputs.
+
+        Raises
+        ------
+        StructureError
+            A tensor holds no plain numbers.
+        """
+        self._feed_count += 1
+        for name in dict.fromkeys((*expected, *actual)):
+            shown = expected[name] if name in expected else actual[name]
+            output = self._outputs.setdefault(name, _Output(shown.shape, shown.dtype.name))
+            reason = self._structure_reason(actual.get(name), expected.get(name))
+            if reason:
+                output.structure_reason = output.structure_reason or f"{reason} (feed {feed})"
+                self._note_failure(math.inf, feed)
+            elif shown.size:
+                self._compare(name, feed, actual[name], expected[name])
+
+    def result(self) -> OutputsResult:
+        """Judge all feeds together."""
+        tensors = tuple(outcome for name, output in self._outputs.items() for outcome in self._outcomes(name, output))
+        verdict = _worst_verdict([tensor.verdict for tensor in tensors])
+        worst_feed = self._worst[1] if self._worst and verdict is Verdict.FAIL else None
+        return OutputsResult(verdict, _headline(verdict, tensors), tensors, self._feed_count, worst_feed)
+
+    def _structure_reason(self, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
+        if actual is None:
+            return "the variant does not give this output"
+        if expected is None:
+            return "only the variant gives this output"
+        dtype = expected_dtype(expected.dtype.name, self._io_precision)
+        if actual.dtype.name != dtype:
+            return f"the variant gives {actual.dtype.name}, expected {dtype}"
+        if actual.shape != expected.shape:
+            return f"the variant gives shape {actual.shape}, the reference {expected.shape}"
+        return None
+
+    def _compare(self, name: str, feed: int, actual: np.ndarray, expected: np.ndarray) -> None:
+        for region in self._regions_of(name, expected.shape):
+            parts = self._outputs[name].parts
+            if region.label not in parts:
+                parts[region.label] = _Part(region.tolerance, self._comparison(region.tolerance))
+            pair = region.select(actual), region.select(expected)
+            parts[region.label].comparison.update(*pair, feed=feed)
+            parts[region.label].places[feed] = region, expected.shape
+            self._rank(feed, region.tolerance, *pair)
+
+    def _comparison(self, tolerance: Tolerance) -> TensorComparison:
+        # Dtypes are compared before; a half output against its float32 reference is meant to differ here.
+        return TensorComparison(tolerance, self._precision, same_dtype=False)
+
+    def _rank(self, feed: int, tolerance: Tolerance, actual: np.ndarray, expected: np.ndarray) -> None:
+        # A share of elements, or an SQNR, over all feeds fails only where it fails on one feed alone: some feed that
+        # fails by itself is always found, and replaying it fails as well.
+        comparison = self._comparison(tolerance)
+        comparison.update(actual, expected, feed=feed)
+        difference = comparison.result()
+        if judge(difference, tolerance).verdict is Verdict.FAIL:
+            is_finite = difference.nonfinite_mismatch_count == 0
+            self._note_failure(difference.headroom if is_finite else math.inf, feed)
+
+    def _note_failure(self, severity: float, feed: int) -> None:
+        if self._worst is None or severity > self._worst[0]:
+            self._worst = severity, feed
+
+    def _outcomes(self, name: str, output: _Output) -> Iterator[TensorOutcome]:
+        empty = TensorOutcome(
+            output=name,
+            shape=output.shape,
+            dtype=output.dtype,
+            verdict=Verdict.INCONCLUSIVE,
+            reasons=("nothing was compared: the output is empty in every feed",),
+            tolerance=None,
+            difference=None,
+            noise_floor_db=NOISE_FLOOR_DB[self._precision],
+        )
+        if output.structure_reason:
+            yield replace(empty, verdict=Verdict.FAIL, reasons=(output.structure_reason,))
+        elif not output.parts:
+            yield empty
+        else:
+            for label, part in output.parts.items():
+                yield _judge_part(replace(empty, output=label, tolerance=part.tolerance), part)
+
+
+@dataclass(slots=True)
+class _Part:
+    """One region of an output; ``places`` has the region as it was cut and the whole shape, for each feed."""
+
+    tolerance: Tolerance
+    comparison: TensorComparison
+    places: dict[int, tuple[RegionTolerance, tuple[int, ...]]] = field(default_factory=dict)
+
+    def whole(self, element: Element | None) -> Element | None:
+        """Return an element of the region with its index in the whole tensor."""
+        if element is None:
+            return None
+        region, shape = self.places[element.feed]
+        return replace(element, index=region.whole_index(shape, element.index))
+
+
+@dataclass(slots=True)
+class _Output:
+    """One output over all feeds: its structure, or else its parts."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    structure_reason: str | None = None
+    parts: dict[str, _Part] = field(default_factory=dict)
+
+
+def _judge_part(outcome: TensorOutcome, part: _Part) -> TensorOutcome:
+    difference = part.comparison.result()
+    judgement = judge(difference, part.tolerance)
+    placed = replace(
+        difference,
+        worst_absolute=part.whole(difference.worst_absolute),
+        worst_relative=part.whole(difference.worst_relative),
+        first_nonfinite=part.whole(difference.first_nonfinite),
+    )
+    return replace(outcome, verdict=judgement.verdict, reasons=tuple(judgement.reasons), difference=placed)
+
+
+def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    # No output at all is nothing judged, and never a pass.
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    return next((verdict for verdict in order if verdict in verdicts), Verdict.INCONCLUSIVE)
+
+
+def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
+    if not tensors:
+        return "nothing was compared: there was no feed"
+    if verdict is Verdict.PASS:
+        differences = [tensor.difference for tensor in tensors if tensor.difference]
+        headroom = max(difference.headroom for difference in differences)
+        # An SQNR is infinite where nothing differs, and NaN where there is no signal.
+        sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
+        return f"worst headroom {headroom:.3g}, SQNR {_decibels(sqnr)}"
+    worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=_severity)
+    return f"{worst.output}: {_finding(worst)}"
+
+
+def _severity(tensor: TensorOutcome) -> float:
+    difference = tensor.difference
+    return math.inf if difference is None or difference.nonfinite_mismatch_count else difference.headroom
+
+
+def _finding(tensor: TensorOutcome) -> str:
+    difference = tensor.difference
+    if difference is None or not difference.mismatch_count:
+        return tensor.reasons[0]
+    count, total = difference.mismatch_count, difference.element_count
+    share = f"{count} / {total} ({100 * count / total:.3g} %)"
+    return f"{share} beyond the bound, SQNR {_decibels(difference.sqnr_db)}"
+
+
+def _decibels(value: float) -> str:
+    return f"{value:.1f} dB" if math.isfinite(value) else "infinite" if value > 0 else "undefined"

@@ -1,0 +1,24 @@
+"""The one orchestrator: case by variant, to outcomes, to a run that is on disk after every step."""
+
+from __future__ import annotations
+
+from parity.runner.case_judge import CaseJudge, open_case_judge
+from parity.runner.folder import RunFolder
+from parity.runner.progress import Progress, SilentProgress
+from parity.runner.run import run_cases
+from parity.runner.selection import select_variants, variant_label
+from parity.runner.settings import JudgeSettings, RunSettings, cache_folder
+
+__all__ = [
+    "CaseJudge",
+    "JudgeSettings",
+    "Progress",
+    "RunFolder",
+    "RunSettings",
+    "SilentProgress",
+    "cache_folder",
+    "open_case_judge",
+    "run_cases",
+    "select_variants",
+    "variant_label",
+]

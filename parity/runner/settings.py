@@ -1,0 +1,140 @@
+"""What a run is asked to do, and how that is written into the run so that it can be resumed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parity.errors import RunError
+from parity.options import Provider, SessionOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """How one case is judged.
+
+    Attributes
+    ----------
+    session
+        How candidates are executed; whether graph optimisations are on is up to the forecast.
+    limit
+        The first so many evaluation feeds only; all if None.
+    feed
+        A saved feed: it alone is judged.
+    cache
+        Where calibration results are kept; nowhere if None.
+    allow_python
+        Whether Python functions of case folders may run.
+    debug
+        Whether an unexpected exception is raised rather than told in an outcome.
+    """
+
+    session: SessionOptions = SessionOptions()
+    limit: int | None = None
+    feed: Path | None = None
+    cache: Path | None = None
+    allow_python: bool = True
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What a run is asked to do.
+
+    Attributes
+    ----------
+    cases
+        Case folders or case files.
+    variants
+        Names or wildcards, with or without where they run (``fp16``, ``int8*@onnxruntime``); all variants if empty.
+    backends
+        The names of the backends that execute the variants.
+    out
+        Where the run's folder is made.
+    name
+        The end of the folder's name; the case's name, or ``run`` for several cases, if empty.
+    resume
+        The folder of a run to go on with. Its selection replaces the one given here.
+    command
+        The command line, for the record.
+    """
+
+    cases: tuple[Path, ...] = ()
+    variants: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ("onnxruntime",)
+    out: Path = Path("reports")
+    name: str = ""
+    resume: Path | None = None
+    command: tuple[str, ...] = ()
+    judging: JudgeSettings = field(default_factory=JudgeSettings)
+
+
+def cache_folder() -> Path:
+    """Return where results that are costly to make are kept: ``PARITY_CACHE_DIR``, or the user's cache folder."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("PARITY_CACHE_DIR") or user_cache_dir("trt-parity"))
+
+
+def selection_of(settings: RunSettings) -> dict[str, list[str]]:
+    """Return what decides the outcomes of a run, in the form that ``Run.selection`` keeps.
+
+    Whether Python of case folders may run is left out: the one who resumes decides that anew.
+    """
+    judging = settings.judging
+    return {
+        "cases": [relative_path(path) for path in settings.cases],
+        "variants": list(settings.variants),
+        "backends": list(settings.backends),
+        "limit": [] if judging.limit is None else [str(judging.limit)],
+        "feed": [] if judging.feed is None else [relative_path(judging.feed)],
+        "provider": [str(judging.session.provider)],
+        "thread_count": [str(judging.session.thread_count)],
+        "timeout_s": [str(judging.session.timeout_s)],
+    }
+
+
+def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) -> RunSettings:
+    """Return settings with the selection of a saved run.
+
+    Raises
+    ------
+    RunError
+        The selection is not one that ``selection_of`` made.
+    """
+    try:
+        (provider,), (thread_count,), (timeout_s,) = (
+            selection[key] for key in ("provider", "thread_count", "timeout_s")
+        )
+        session = replace(
+            settings.judging.session,
+            provider=Provider(provider),
+            thread_count=int(thread_count),
+            timeout_s=float(timeout_s),
+        )
+        judging = replace(
+            settings.judging,
+            session=session,
+            limit=next((int(limit) for limit in selection["limit"]), None),
+            feed=next((Path(feed) for feed in selection["feed"]), None),
+        )
+        return replace(
+            settings,
+            cases=tuple(Path(case) for case in selection["cases"]),
+            variants=tuple(selection["variants"]),
+            backends=tuple(selection["backends"]),
+            judging=judging,
+        )
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{settings.resume}: its selection is damaged ({error}); start a new run") from error
+
+
+def relative_path(path: Path) -> str:
+    """Return a path as seen from the current folder, where it lies below it: a run should not tell of its machine."""
+    absolute, here = path.absolute(), Path.cwd()
+    return (absolute.relative_to(here) if absolute.is_relative_to(here) else path).as_posix()
