@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from tests.tiny_cases import IS_INSTALLED
 
-_PLUGIN = "parity.pytest_plugin"
-
-# An installed package registers the plugin by its entry point, and pytest refuses to register one twice.
-IS_INSTALLED = any(entry.value == _PLUGIN for entry in entry_points(group="pytest11"))
-
-pytest_plugins = ["pytester"] if IS_INSTALLED else ["pytester", _PLUGIN]
+pytest_plugins = ["pytester"] if IS_INSTALLED else ["pytester", "parity.pytest_plugin"]

@@ -46,19 +46,17 @@ class Finding:
         return f"{self.state:<10}  {self.subject}: {self.detail}"
 
 
-def examine(reports: Path, cache: Path) -> Iterator[Finding]:
-    """Yield what was found, part by part.
+def examine(reports: Path) -> Iterator[Finding]:
+    """Yield what was found, part by part; ``reports`` is the folder where runs are to be saved."""
+    parts = [_python(), *(_package((name,)) for name in _REQUIRED), _package(_OPENCV)]
+    yield from parts
+    if any(part.state is State.BAD for part in parts):
+        # What follows imports these packages.
+        return
+    from parity.runner import cache_folder
 
-    Parameters
-    ----------
-    reports, cache
-        The folders where runs are to be saved and where calibrations are kept.
-    """
-    yield _python()
-    yield from (_package((name,)) for name in _REQUIRED)
-    yield _package(_OPENCV)
     yield from _onnxruntime()
-    yield from (_folder("cache folder", cache), _folder("reports folder", reports))
+    yield from (_folder("cache folder", cache_folder()), _folder("reports folder", reports))
 
 
 def _python() -> Finding:

@@ -62,11 +62,11 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator[VariantCases]:
         """Yield the selected variants; all mistakes of the file make one collection error."""
-        from parity.case import load_case
+        from parity.case.loader import load_case
         from parity.runner import select_variants, variant_label
 
         try:
-            self.case: Case = load_case(self.path)
+            self.case: Case = load_case(self.path, allow_python=self.settings.allow_python)
         except ParityError as error:
             raise self.CollectError(str(error)) from None
         for variant, backend in select_variants(self.case, (self.settings.backend,), self.settings.variants):

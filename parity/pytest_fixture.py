@@ -44,10 +44,10 @@ class CaseRunner:
             The case has no such variant, or several match.
         """
         from parity.backends import get_backend
-        from parity.case import load_case
+        from parity.case.loader import load_case
         from parity.runner import open_case_judge, select_variants
 
-        loaded = load_case(self.root / case)
+        loaded = load_case(self.root / case, allow_python=self.settings.allow_python)
         chosen = select_variants(loaded, (self.settings.backend,), (variant,))
         if len(chosen) != 1:
             names = ", ".join(known.name for known in loaded.variants)

@@ -54,7 +54,7 @@ class Settings:
         """Return how cases are judged."""
         from parity.runner import JudgeSettings, cache_folder
 
-        return JudgeSettings(cache=cache_folder(), allow_python=self.allow_python)
+        return JudgeSettings(cache=cache_folder())
 
 
 SETTINGS = pytest.StashKey[Settings]()

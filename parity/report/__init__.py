@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from parity.report.machine import summary_json
 from parity.report.terminal import print_run
+from parity.report.writing import write_text
 from parity.results import load_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["print_run", "render", "summary_json"]
+__all__ = ["print_run", "render", "summary_json", "write_text"]
 
 
 def render(folder: Path) -> list[Path]:
@@ -30,7 +31,6 @@ def render(folder: Path) -> list[Path]:
     from parity.report.html import report_html
     from parity.report.markdown import summary_markdown
     from parity.report.tables import outputs_csv
-    from parity.report.writing import write_text
 
     run = load_run(folder)
     texts = {

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 from parity.results import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parity.difference import TensorDifference
     from parity.results import ModelRecord, Outcome, Run, TensorOutcome
 
 SIGNS = {
@@ -99,11 +102,16 @@ def has_forecast(run: Run) -> bool:
     return any(outcome.variant.endswith("@onnxruntime") for outcome in run.outcomes)
 
 
-def variant_notes(run: Run) -> list[tuple[str, str]]:
-    """Return (``case / variant``, note) for everything that a reader should know of how a variant was made."""
+def place(outcome: Outcome) -> str:
+    """Return ``case / variant / check``; an outcome that stands for a whole case has no variant."""
+    return " / ".join(part for part in (outcome.case, outcome.variant, outcome.check) if part)
+
+
+def variant_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+    """Return (``case / variant``, note) for everything that a reader should know of how variants were made."""
     return [
         (f"{outcome.case} / {outcome.variant}", note)
-        for outcome in run.outcomes
+        for outcome in outcomes
         if outcome.model is not None
         for note in (_rounding_note(outcome.model), *outcome.model.notes)
         if note
@@ -156,6 +164,11 @@ def ratio(value: float | None) -> str:
     return "n/a" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
+def headroom(difference: TensorDifference) -> float:
+    """Return measured / allowed; a NaN or an infinity on one side only is beyond every bound."""
+    return math.inf if difference.nonfinite_mismatch_count else difference.headroom
+
+
 def number(value: float | None) -> str:
     """Return a figure of a tensor with five digits."""
     return "n/a" if value is None else f"{value:.5g}"
@@ -166,6 +179,5 @@ def _outcome_headroom(outcome: Outcome) -> float:
 
 
 def _headroom(tensor: TensorOutcome) -> float:
-    if tensor.difference is None or math.isnan(tensor.difference.headroom):
-        return 0.0
-    return tensor.difference.headroom
+    value = 0.0 if tensor.difference is None else headroom(tensor.difference)
+    return 0.0 if math.isnan(value) else value

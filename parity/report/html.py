@@ -36,7 +36,7 @@ def report_html(run: Run) -> str:
         matrix=_matrix(outcomes, anchors),
         verdict=figures.run_verdict(run),
         verdict_line=figures.verdict_line(run),
-        notes=figures.variant_notes(run),
+        notes=figures.variant_notes(run.outcomes),
         forecast_note=figures.FORECAST_NOTE if figures.has_forecast(run) else "",
     )
 
@@ -62,7 +62,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         name: getattr(figures, name)
-        for name in ("decibel", "mismatches", "number", "printable", "ratio", "worst_tensors")
+        for name in ("decibel", "headroom", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
     }
     environment.globals["signs"] = figures.SIGNS
     return environment.get_template("report.html")

@@ -11,8 +11,10 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
+    headroom,
     mismatches,
     one_line,
+    place,
     printable,
     ratio,
     run_verdict,
@@ -45,7 +47,7 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
     """Return a run as Markdown of less than ``max_bytes`` bytes; what is left out is counted, never silent."""
     rows = [_row(outcome) for outcome in worst_first(run)]
     failures = [_failure(outcome) for outcome in failed(run)]
-    notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in variant_notes(run)]
+    notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in variant_notes(run.outcomes)]
     parts = [
         f"# {SIGNS[run_verdict(run)]} parity: {_inline(verdict_line(run))}\n\nRun {_inline(run.name)}.\n\n",
         _TABLE_HEAD + _within(rows, int(max_bytes * _TABLE_SHARE), "more outcomes are in outputs.csv") if rows else "",
@@ -88,15 +90,14 @@ def _worst_cells(outcome: Outcome) -> list[str]:
         return [_inline(outcome.headline), "n/a", "n/a", "n/a"]
     if worst.difference is None:
         return [_inline(worst.output), "n/a", "n/a", "n/a"]
-    figures = decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatches(worst)
+    figures = decibel(worst.difference.sqnr_db), ratio(headroom(worst.difference)), mismatches(worst)
     return [_inline(worst.output), *map(_inline, figures)]
 
 
 def _failure(outcome: Outcome) -> str:
     message = _fenced(_cut(outcome.message or outcome.headline, _MAX_MESSAGE))
     replay = f"\n{_fenced(_cut(outcome.replay, _MAX_MESSAGE))}" if outcome.replay else ""
-    place = _inline(f"{outcome.case} / {outcome.variant} / {outcome.check}")
-    return f"**{place}**: {outcome.verdict}\n\n{message}{replay}\n"
+    return f"**{_inline(place(outcome))}**: {outcome.verdict}\n\n{message}{replay}\n"
 
 
 def _fenced(text: str) -> str:

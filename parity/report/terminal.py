@@ -10,8 +10,10 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
+    headroom,
     mismatch_share,
     one_line,
+    place,
     ratio,
     run_verdict,
     variant_notes,
@@ -57,12 +59,12 @@ def print_run(run: Run, report: Path, stream: TextIO) -> None:
         console.print(_table(run, _signs(stream)))
     for block in (_failure_lines(run, _signs(stream)), _note_lines(run), [FORECAST_NOTE] if has_forecast(run) else []):
         for line in block:
-            console.print(_text(line))
+            # A command is copied: never wrapped.
+            console.print(_text(line), soft_wrap=line.startswith(" "))
         if block:
             console.print()
     verdict = run_verdict(run)
     console.print(_text(f"{_signs(stream)[verdict]} {verdict_line(run)}", _COLOURS[verdict]))
-    # A path is copied and clicked: never wrapped.
     console.print(_text(f"report: {report}"), soft_wrap=True)
 
 
@@ -104,7 +106,7 @@ def _worst_cells(outcome: Outcome) -> tuple[str, str, str, str]:
     worst = next(iter(worst_tensors(outcome)), None)
     if worst is None or worst.difference is None:
         return worst.output if worst else "", "n/a", "n/a", "n/a"
-    return worst.output, decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatch_share(worst)
+    return worst.output, decibel(worst.difference.sqnr_db), ratio(headroom(worst.difference)), mismatch_share(worst)
 
 
 def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
@@ -116,15 +118,15 @@ def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
 
 
 def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
-    place = f"{outcome.case} / {outcome.variant} / {outcome.check}"
-    lines = [f"{signs[outcome.verdict]} {place}: {outcome.headline}"]
+    lines = [f"{signs[outcome.verdict]} {place(outcome)}: {outcome.headline}"]
     if outcome.replay:
         lines.append(f"    {outcome.replay}")
     return lines
 
 
 def _note_lines(run: Run) -> list[str]:
-    return [f"{subject}: {note}" for subject, note in variant_notes(run)]
+    # The reports have the notes of every variant; here stand those that may explain a failure.
+    return [f"{subject}: {note}" for subject, note in variant_notes(failed(run))]
 
 
 def _text(value: str, style: str = "") -> Text:

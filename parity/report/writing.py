@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from parity.errors import RunError
@@ -28,8 +27,7 @@ def write_text(file: Path, text: str) -> Path:
         part.replace(file)
     except OSError as error:
         raise RunError(
-            f"{file}: cannot be written ({error.strerror}); make room or allow writing there, "
-            f"then render again with: parity report {quote(str(file.parent))}"
+            f"{file}: cannot be written ({error.strerror}); make room or allow writing there, then try again"
         ) from error
     finally:
         with suppress(OSError):

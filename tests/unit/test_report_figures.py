@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, SKIPPED, TENSOR, UNDECIDED, make_run
 
 from parity.report import figures
+from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, SKIPPED, TENSOR, UNDECIDED, make_run
+
+FINITE = replace(DIFFERENCE, nonfinite_mismatch_count=0)
 
 
 def test_outcomes_stand_worst_first() -> None:
@@ -17,10 +19,18 @@ def test_outcomes_stand_worst_first() -> None:
 
 def test_of_two_failures_the_larger_headroom_stands_first_and_nan_stands_last() -> None:
     def with_headroom(headroom: float):
-        return replace(FAILING, tensors=(replace(TENSOR, difference=replace(DIFFERENCE, headroom=headroom)),))
+        return replace(FAILING, tensors=(replace(TENSOR, difference=replace(FINITE, headroom=headroom)),))
 
     small, large, unknown = with_headroom(1.5), with_headroom(math.inf), with_headroom(math.nan)
     assert figures.worst_first(make_run(small, unknown, large)) == [large, small, unknown]
+
+
+def test_a_nan_on_one_side_is_beyond_every_bound() -> None:
+    assert figures.headroom(replace(DIFFERENCE, headroom=0.0, nonfinite_mismatch_count=1)) == math.inf
+
+
+def test_an_outcome_of_a_whole_case_has_no_empty_part_in_its_place() -> None:
+    assert figures.place(replace(BROKEN, variant="", check="case")) == "shapes / case"
 
 
 def test_only_pass_and_skipped_do_not_count_as_failed() -> None:
@@ -42,7 +52,7 @@ def test_verdict_line_says_that_a_run_was_interrupted() -> None:
 
 
 def test_rounding_mode_is_among_the_notes_of_a_variant() -> None:
-    [(subject, note)] = figures.variant_notes(make_run(FAILING))
+    [(subject, note)] = figures.variant_notes([FAILING])
     assert subject == "shapes / fp16@onnxruntime"
     assert note.startswith("rounding fused:")
     assert "41 of 60 nodes" in note

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, TENSOR, make_run
 
 from parity.report import print_run, summary_json
+from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, TENSOR, make_run
 
 if TYPE_CHECKING:
     from parity.results import Run
@@ -52,7 +52,7 @@ def test_the_report_path_stands_last() -> None:
 
 def test_figures_stand_in_the_row_of_their_variant() -> None:
     [row] = [line for line in shown(EVERYTHING).splitlines() if "fp16@onnxruntime" in line and "31.5" in line]
-    assert row.split() == ["shapes", "fp16@onnxruntime", "✗", "fail", "logits", "31.5", "12.5", "12", "(0.6", "%)"]
+    assert row.split() == ["shapes", "fp16@onnxruntime", "✗", "fail", "logits", "31.5", "inf", "12", "(0.6", "%)"]
 
 
 def test_headline_replay_rounding_and_what_a_forecast_proves_stand_below_the_table() -> None:
