@@ -51,7 +51,8 @@ def _dtype(name: str) -> np.dtype[np.generic]:
     if name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+        extension: np.dtype[np.generic] = np.dtype(getattr(ml_dtypes, name))
+        return extension
     dtype: np.dtype[np.generic] = np.dtype(name)
     if dtype.kind not in "biuf":
         raise TypeError(name)

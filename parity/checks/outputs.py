@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from parity.compare import TensorComparison, reference_rms
 from parity.judge import judge
-from parity.results import TensorOutcome, Verdict
-from parity.tolerance import NOISE_FLOOR_DB, Precision
+from parity.results import TensorOutcome
+from parity.tolerance import NOISE_FLOOR_DB
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
 
     from parity.case.regions import RegionTolerance
     from parity.difference import Element
-    from parity.tolerance import Tolerance
+    from parity.tolerance import Precision, Tolerance
 
     Tensors = Mapping[str, np.ndarray]
     RegionsOf = Callable[[str, tuple[int, ...]], tuple[RegionTolerance, ...]]
     """The regions that judge an output of a shape."""
-
-HALF_DTYPES = {Precision.FP16: "float16", Precision.BF16: "bfloat16"}
-"""What floating inputs and outputs become where a variant keeps them at its own precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,6 @@ class OutputsResult:
     tensors: tuple[TensorOutcome, ...]
     feed_count: int
     worst_feed: int | None
-
-
-def expected_dtype(reference_dtype: str, io_precision: Precision) -> str:
-    """Return the dtype that a variant's tensor must have where the reference has ``reference_dtype``."""
-    return HALF_DTYPES.get(io_precision, "float32") if reference_dtype == "float32" else reference_dtype
 
 
 def reference_scales(regions_of: RegionsOf, references: Sequence[Tensors]) -> dict[str, float]:
@@ -92,14 +85,15 @@ class OutputsCheck:
         The regions that judge an output of a shape, with atol in the output's own unit.
     precision
         The variant's precision: last places are counted in it, and its noise floor is told.
-    io_precision
-        The precision of the variant's floating outputs; fp32 for the reference's own.
+    dtypes
+        The dtypes of outputs that are meant to differ from the reference's, by name: half outputs of a variant that
+        was asked for them.
     """
 
-    def __init__(self, regions_of: RegionsOf, precision: Precision, io_precision: Precision = Precision.FP32) -> None:
+    def __init__(self, regions_of: RegionsOf, precision: Precision, dtypes: Mapping[str, str] | None = None) -> None:
         self._regions_of = regions_of
         self._precision = precision
-        self._io_precision = io_precision
+        self._dtypes = dict(dtypes or {})
         self._outputs: dict[str, _Output] = {}
         self._feed_count = 0
         self._worst: tuple[float, int] | None = None
@@ -116,9 +110,9 @@ class OutputsCheck:
         for name in dict.fromkeys((*expected, *actual)):
             shown = expected[name] if name in expected else actual[name]
             output = self._outputs.setdefault(name, _Output(shown.shape, shown.dtype.name))
-            reason = self._structure_reason(actual.get(name), expected.get(name))
+            reason = self._structure_reason(name, actual.get(name), expected.get(name))
             if reason:
-                output.structure_reason = output.structure_reason or f"{reason} (feed {feed})"
+                output.structure_reason = output.structure_reason or f"{reason} (feed {feed})."
                 self._note_failure(math.inf, feed)
             elif shown.size:
                 self._compare(name, feed, actual[name], expected[name])
@@ -130,16 +124,16 @@ class OutputsCheck:
         worst_feed = self._worst[1] if self._worst and verdict is Verdict.FAIL else None
         return OutputsResult(verdict, _headline(verdict, tensors), tensors, self._feed_count, worst_feed)
 
-    def _structure_reason(self, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
+    def _structure_reason(self, name: str, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
         if actual is None:
-            return "the variant does not give this output"
+            return "The variant does not give this output"
         if expected is None:
-            return "only the variant gives this output"
-        dtype = expected_dtype(expected.dtype.name, self._io_precision)
+            return "Only the variant gives this output"
+        dtype = self._dtypes.get(name, expected.dtype.name)
         if actual.dtype.name != dtype:
-            return f"the variant gives {actual.dtype.name}, expected {dtype}"
+            return f"The variant gives {actual.dtype.name}, expected {dtype}"
         if actual.shape != expected.shape:
-            return f"the variant gives shape {actual.shape}, the reference {expected.shape}"
+            return f"The variant gives shape {actual.shape}, the reference {expected.shape}"
         return None
 
     def _compare(self, name: str, feed: int, actual: np.ndarray, expected: np.ndarray) -> None:
@@ -176,7 +170,7 @@ class OutputsCheck:
             shape=output.shape,
             dtype=output.dtype,
             verdict=Verdict.INCONCLUSIVE,
-            reasons=("nothing was compared: the output is empty in every feed",),
+            reasons=("Nothing was compared: the output is empty in every feed.",),
             tolerance=None,
             difference=None,
             noise_floor_db=NOISE_FLOOR_DB[self._precision],
@@ -236,18 +230,19 @@ def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
 
 def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
     if not tensors:
-        return "nothing was compared: there was no feed"
+        return "nothing was compared: there is no feed"
     if verdict is Verdict.PASS:
         differences = [tensor.difference for tensor in tensors if tensor.difference]
         headroom = max(difference.headroom for difference in differences)
         # An SQNR is infinite where nothing differs, and NaN where there is no signal.
         sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
         return f"worst headroom {headroom:.3g}, SQNR {_decibels(sqnr)}"
-    worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=_severity)
+    worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=severity)
     return f"{worst.output}: {_finding(worst)}"
 
 
-def _severity(tensor: TensorOutcome) -> float:
+def severity(tensor: TensorOutcome) -> float:
+    """Return how bad a tensor is, to find the worst: its headroom, infinite for structure and non-finite values."""
     difference = tensor.difference
     return math.inf if difference is None or difference.nonfinite_mismatch_count else difference.headroom
 

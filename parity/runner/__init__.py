@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from parity.runner.case_judge import CaseJudge, open_case_judge
-from parity.runner.folder import RunFolder
+from parity.runner.folder import RunFolder, create_run_folder
 from parity.runner.progress import Progress, SilentProgress
-from parity.runner.run import run_cases
+from parity.runner.run import OpenRun, open_run, run_cases
 from parity.runner.selection import select_variants, variant_label
 from parity.runner.settings import JudgeSettings, RunSettings, cache_folder
 
 __all__ = [
     "CaseJudge",
     "JudgeSettings",
+    "OpenRun",
     "Progress",
     "RunFolder",
     "RunSettings",
     "SilentProgress",
     "cache_folder",
+    "create_run_folder",
     "open_case_judge",
+    "open_run",
     "run_cases",
     "select_variants",
     "variant_label",

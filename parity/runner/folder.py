@@ -7,7 +7,6 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parity.errors import RunError
@@ -16,6 +15,7 @@ from parity.results import Run, load_run, run_to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from pathlib import Path
 
 RUN_FILE = "run.json"
 FEED_FOLDER = "feeds"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parity.case import load_npz, write_npz
+from parity.case.files import load_npz, write_npz
 from parity.errors import FeedError
 
 if TYPE_CHECKING:

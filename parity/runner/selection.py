@@ -18,9 +18,7 @@ def variant_label(variant: str, backend: str) -> str:
     return f"{variant}@{backend}"
 
 
-def select_variants(
-    case: Case, backends: Sequence[str], patterns: Sequence[str]
-) -> tuple[tuple[Variant, str], ...]:
+def select_variants(case: Case, backends: Sequence[str], patterns: Sequence[str]) -> tuple[tuple[Variant, str], ...]:
     """Return the variants of a case that patterns choose, each with its backend's name, in the case's order.
 
     Parameters

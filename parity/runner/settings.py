@@ -28,17 +28,14 @@ class JudgeSettings:
         A saved feed: it alone is judged.
     cache
         Where calibration results are kept; nowhere if None.
-    allow_python
-        Whether Python functions of case folders may run.
     debug
         Whether an unexpected exception is raised rather than told in an outcome.
     """
 
-    session: SessionOptions = SessionOptions()
+    session: SessionOptions = field(default_factory=SessionOptions)
     limit: int | None = None
     feed: Path | None = None
     cache: Path | None = None
-    allow_python: bool = True
     debug: bool = False
 
 
@@ -58,6 +55,8 @@ class RunSettings:
         Where the run's folder is made.
     name
         The end of the folder's name; the case's name, or ``run`` for several cases, if empty.
+    allow_python
+        Whether cases may name Python functions, which run while they are judged.
     resume
         The folder of a run to go on with. Its selection replaces the one given here.
     command
@@ -69,6 +68,7 @@ class RunSettings:
     backends: tuple[str, ...] = ("onnxruntime",)
     out: Path = Path("reports")
     name: str = ""
+    allow_python: bool = True
     resume: Path | None = None
     command: tuple[str, ...] = ()
     judging: JudgeSettings = field(default_factory=JudgeSettings)
@@ -84,7 +84,7 @@ def cache_folder() -> Path:
 def selection_of(settings: RunSettings) -> dict[str, list[str]]:
     """Return what decides the outcomes of a run, in the form that ``Run.selection`` keeps.
 
-    Whether Python of case folders may run is left out: the one who resumes decides that anew.
+    Whether cases may name Python functions is left out: the one who resumes decides that anew.
     """
     judging = settings.judging
     return {

@@ -1,0 +1,194 @@
+"""Reading cases: ``case.toml`` to a frozen ``Case``, with every mistake in it told at once."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parity.case.assemble import (
+    build_profiles,
+    build_reference,
+    build_tolerances,
+    build_variants,
+    default_variants,
+    read_interface,
+)
+from parity.case.assemble_inputs import InputContext, build_source, check_apart
+from parity.case.mistakes import Mistakes, parse_table
+from parity.case.model import Case
+from parity.case.paths import Place
+from parity.case.schema import CaseTable, ToleranceTable
+from parity.errors import CaseError, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parity.case.model import InputSource, ShapeProfile, Variant
+    from parity.graph import ModelInterface
+
+CASE_FILE = "case.toml"
+
+
+def load_case(path: Path, *, allow_python: bool = True) -> Case:
+    """Read a case.
+
+    Parameters
+    ----------
+    path
+        A case folder, or the ``case.toml`` in it.
+    allow_python
+        Whether the case may name Python functions. None is loaded here in either case.
+
+    Raises
+    ------
+    CaseError
+        The file is missing, is no TOML, or has mistakes: all of them, each with its path in the file.
+    """
+    file = path.resolve() / CASE_FILE if path.is_dir() else path.parent.resolve() / path.name
+    content, data = _read_toml(file, str(path))
+    mistakes = Mistakes()
+    case = _Assembly(file, data, mistakes, allow_python=allow_python).case(hashlib.sha256(content).hexdigest())
+    if case is None or mistakes.found:
+        raise CaseError(str(path), tuple(mistakes.found))
+    return case
+
+
+def _read_toml(file: Path, shown: str) -> tuple[bytes, dict[str, Any]]:
+    try:
+        content = file.read_bytes()
+        return content, tomllib.loads(content.decode())
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}); make a case with: parity init MODEL.onnx"
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text ({error.reason} at byte {error.start})"
+    except tomllib.TOMLDecodeError as error:
+        message = f"is not TOML: {error}"
+    raise CaseError(shown, (Mistake("", f"{CASE_FILE} {message}"),))
+
+
+class _Assembly:
+    """One case on its way from data to frozen objects."""
+
+    def __init__(self, file: Path, data: dict[str, Any], mistakes: Mistakes, *, allow_python: bool) -> None:
+        self._file = file
+        self._data = data
+        self._mistakes = mistakes
+        self._place = Place(file.parent, mistakes, allow_python)
+
+    def case(self, sha256: str) -> Case | None:
+        """Return the case, or None if a part is missing; the collector has the reasons."""
+        tolerances = self._tolerance_tables()
+        table = parse_table(CaseTable, {**self._data, **({"tolerances": []} if tolerances else {})}, self._mistakes)
+        if table is None:
+            return None
+        model = self._place.folder / (table.model or "")
+        interface = read_interface(self._place.folder, table.model, "model", self._mistakes) if table.model else None
+        batch_size = table.batch_size or _fixed_batch(interface)
+        profiles = build_profiles(table.shapes, interface, batch_size, self._mistakes)
+        evaluation, calibration = self._sources(table, interface, profiles, batch_size)
+        variants = self._variants(table, interface)
+        # Names in the file, not what was built: a variant with a mistake is there all the same.
+        names = list(table.variants) or [variant.name for variant in variants]
+        rules = build_tolerances(tolerances, names, interface, self._mistakes)
+        reference = build_reference(table.reference, self._place)
+        self._check_reserved(table)
+        if evaluation is None:
+            return None
+        return Case(
+            name=self._place.folder.name,
+            description=table.description,
+            folder=self._place.folder,
+            file=self._file,
+            model=model,
+            reference=reference,
+            evaluation=evaluation,
+            calibration=calibration,
+            batch_size=batch_size,
+            shapes=profiles,
+            variants=variants,
+            tolerances=rules,
+            decode=table.decode,
+            latency=table.latency,
+            file_sha256=sha256,
+        )
+
+    def _tolerance_tables(self) -> list[ToleranceTable | None]:
+        """Return the tolerances, validated one by one: a mistake in one keeps no other from being checked."""
+        raw = self._data.get("tolerances")
+        if not isinstance(raw, list):
+            return []
+        return [
+            parse_table(ToleranceTable, item, self._mistakes, ("tolerances", index)) for index, item in enumerate(raw)
+        ]
+
+    def _sources(
+        self,
+        table: CaseTable,
+        interface: ModelInterface | None,
+        profiles: Mapping[str, ShapeProfile],
+        batch_size: int,
+    ) -> tuple[InputSource | None, InputSource | None]:
+        contexts = {
+            path: InputContext(self._place, path, interface, profiles, batch_size) for path in ("inputs", "calibration")
+        }
+        evaluation = build_source(table.inputs, contexts["inputs"]) if table.inputs else None
+        calibration = build_source(table.calibration, contexts["calibration"]) if table.calibration else None
+        if evaluation is not None and calibration is not None:
+            check_apart(evaluation, calibration, contexts["calibration"])
+        return evaluation, calibration
+
+    def _variants(self, table: CaseTable, interface: ModelInterface | None) -> tuple[Variant, ...]:
+        # A [calibration] with a mistake is told of by itself, not as missing.
+        has_calibration = "calibration" in self._data
+        if "variants" in self._data:
+            return build_variants(table.variants, interface, self._place, has_calibration=has_calibration)
+        return default_variants(has_calibration=has_calibration)
+
+    def _check_reserved(self, table: CaseTable) -> None:
+        if "variants" in self._data and not self._data["variants"]:
+            self._mistakes.add("variants", "is empty; name a variant, or leave the table out for the default ones")
+        if table.decode and not isinstance(table.decode.get("name"), str):
+            self._mistakes.add("decode.name", "is missing; expected the name of a decoder")
+
+
+def _fixed_batch(interface: ModelInterface | None) -> int:
+    """Return the batch that the model's first input is fixed to, 1 if it is free."""
+    first = interface.inputs[0].shape[:1] if interface and interface.inputs else ()
+    return first[0] if first and isinstance(first[0], int) else 1
+
+
+def find_cases(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Find case files.
+
+    Parameters
+    ----------
+    paths
+        Each a case folder, a ``case.toml``, or a folder of case folders; none means ``cases/``.
+
+    Returns
+    -------
+    The ``case.toml`` files in the order asked for, then by name; each once.
+
+    Raises
+    ------
+    CaseError
+        There is no case in one of the paths.
+    """
+    found: dict[Path, None] = {}
+    for path in paths or (Path("cases"),):
+        files = _cases_in(path)
+        if not files:
+            message = f"no {CASE_FILE} here or one folder below; make one with: parity init MODEL.onnx"
+            raise CaseError(str(path), (Mistake("", message),))
+        found.update(dict.fromkeys(files))
+    return tuple(found)
+
+
+def _cases_in(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.name == CASE_FILE else []
+    if (path / CASE_FILE).is_file():
+        return [path / CASE_FILE]
+    return sorted(path.glob(f"*/{CASE_FILE}"))

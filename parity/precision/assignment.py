@@ -1,0 +1,115 @@
+"""Which nodes of a model compute at which half type: the plan that typed models and rounded graphs both follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+from onnx import TensorProto
+
+from parity.errors import PrecisionError
+from parity.precision.names import kept_nodes
+from parity.precision.scope import Scope, enter, formal_types, open_scope, schema_of, subgraphs
+from parity.tolerance import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import ModelProto, NodeProto
+
+    from parity.options import PrecisionOptions
+
+HALF_TYPES = {Precision.FP16: TensorProto.FLOAT16, Precision.BF16: TensorProto.BFLOAT16}
+# Nodes that stay as they are: an attribute names their type, or their numbers are the quantization itself.
+_NEVER = frozenset({"Cast", "Constant", "ConstantOfShape", "EyeLike", "Bernoulli", "RandomNormal", "RandomUniform",
+                    "RandomNormalLike", "RandomUniformLike", "QuantizeLinear", "DequantizeLinear",
+                    "DynamicQuantizeLinear"})  # fmt: skip
+Assignment = dict[str, int]
+"""Node name -> FLOAT16 or BFLOAT16; nodes that are missing compute in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSlots:
+    """Positions of a node's float32 inputs and outputs that its operator also takes in half."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def half_slots(node: NodeProto, scope: Scope) -> HalfSlots:
+    """Return which float32 inputs and outputs of a node could be half.
+
+    The operator's schema decides (``Resize`` scales and ``NonMaxSuppression`` scores must stay float32). It is asked for
+    float16 in either case: operators took bfloat16 into their schemas late, TensorRT's layers take both alike.
+    """
+    schema = schema_of(node, scope.opsets)
+    if schema is None or any(True for _ in subgraphs(node)):
+        return HalfSlots((), ())
+    allowed = {c.type_param_str for c in schema.type_constraints if "tensor(float16)" in c.allowed_type_strs}
+    inputs, outputs = formal_types(node, schema)
+    return HalfSlots(
+        tuple(i for i, formal in enumerate(inputs) if formal in allowed and scope.is_float(node.input[i])),
+        tuple(i for i, formal in enumerate(outputs) if formal in allowed and scope.is_float(node.output[i])),
+    )
+
+
+def assign(model: ModelProto, options: PrecisionOptions) -> Assignment:
+    """Return the half type of every node that can compute in half and is not kept.
+
+    A node can when it has a float32 output and its operator takes half there.
+
+    Raises
+    ------
+    PrecisionError
+        The keep-list matches nothing, or no node is left to change.
+    """
+    half = HALF_TYPES[options.precision]
+    kept = kept_nodes(model.graph, options.keep)
+    kept_type = HALF_TYPES.get(options.keep_precision)
+    plan: Assignment = {}
+    for node in _computing_nodes(open_scope(model)):
+        if node.name not in kept:
+            plan[node.name] = half
+        elif kept_type is not None:
+            plan[node.name] = kept_type
+    if half not in plan.values():
+        raise PrecisionError(
+            f"{options.precision}: no node would compute in {options.precision}; expected at least one float32 node "
+            "that is not kept: shorten the keep-list, or drop the variant"
+        )
+    return plan
+
+
+def _computing_nodes(scope: Scope) -> Iterator[NodeProto]:
+    for node in scope.graph.node:
+        for subgraph in subgraphs(node):
+            yield from _computing_nodes(enter(subgraph, scope.opsets, scope))
+        if node.op_type not in _NEVER and half_slots(node, scope).outputs:
+            yield node
+
+
+def round_array(values: np.ndarray, elem_type: int) -> np.ndarray:
+    """Round float32 values to a half type, clamping finite values to its range as TensorRT's builder does.
+
+    Infinities and NaN stay what they are. Returns an array of the half dtype.
+    """
+    dtype = np.dtype(np.float16) if elem_type == TensorProto.FLOAT16 else np.dtype(ml_dtypes.bfloat16)
+    largest = float(ml_dtypes.finfo(dtype).max)
+    clamped = np.where(np.isinf(values), values, np.clip(values, -largest, largest))
+    return clamped.astype(dtype)
+
+
+def describe_rounding(name: str, values: np.ndarray, elem_type: int) -> str | None:
+    """Return a sentence on what rounding does to an initializer beyond losing digits; None if nothing."""
+    rounded = round_array(values, elem_type).astype(np.float32)
+    finite = np.isfinite(values)
+    clamped = int(np.count_nonzero(finite & (np.abs(values) > 65504.0))) if elem_type == TensorProto.FLOAT16 else 0
+    flushed = int(np.count_nonzero((values != 0) & (rounded == 0)))
+    parts = [
+        f"{clamped} of {values.size} values beyond ±65504 are clamped" if clamped else "",
+        f"{flushed} of {values.size} values are too small for the format and become 0" if flushed else "",
+    ]
+    text = "; ".join(part for part in parts if part)
+    return f"{name}: {text}" if text else None

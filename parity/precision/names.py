@@ -1,0 +1,84 @@
+"""Node names and keep-lists: which nodes of a model stay at a higher precision."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from parity.errors import PrecisionError
+from parity.precision.scope import subgraphs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from onnx import GraphProto, NodeProto
+
+
+def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield every node, those of subgraphs included, outer ones first."""
+    for node in graph.node:
+        yield node
+        for subgraph in subgraphs(node):
+            yield from all_nodes(subgraph)
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give every node a name of its own: unnamed and doubly named ones get ``<op type>_<number>``."""
+    taken = {node.name for node in all_nodes(graph)}
+    seen: set[str] = set()
+    for number, node in enumerate(all_nodes(graph)):
+        if not node.name or node.name in seen:
+            node.name = unused_name(f"{node.op_type}_{number}", taken)
+        seen.add(node.name)
+
+
+def unused_name(wanted: str, taken: set[str]) -> str:
+    """Return a name that is not taken yet, and take it."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
+
+
+def tensor_names(graph: GraphProto) -> set[str]:
+    """Return the name of every tensor, those of subgraphs included."""
+    names = {value.name for value in (*graph.input, *graph.output)} | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        names.update(node.input, node.output)
+        for subgraph in subgraphs(node):
+            names |= tensor_names(subgraph)
+    return names
+
+
+def kept_nodes(graph: GraphProto, patterns: Sequence[str]) -> frozenset[str]:
+    """Return the names of the nodes that a keep-list names.
+
+    Parameters
+    ----------
+    patterns
+        Node names, wildcards over them (``/model/23/*``), or op types (``op:Softmax``, wildcards too).
+
+    Raises
+    ------
+    PrecisionError
+        A pattern matches no node: a keep-list that keeps nothing is a mistake, not a wish.
+    """
+    nodes = list(all_nodes(graph))
+    kept: set[str] = set()
+    for pattern in patterns:
+        matches = {node.name for node in nodes if _matches(node, pattern)}
+        if not matches:
+            raise PrecisionError(
+                f"keep: {pattern!r} matches no node of the model; expected a node name, a wildcard such as "
+                f"{nodes[0].name.split('/')[0]}* or an op type such as op:{nodes[0].op_type}"
+            )
+        kept |= matches
+    return frozenset(kept)
+
+
+def _matches(node: NodeProto, pattern: str) -> bool:
+    if pattern.startswith("op:"):
+        return fnmatchcase(node.op_type, pattern.removeprefix("op:"))
+    return node.name == pattern or fnmatchcase(node.name, pattern)

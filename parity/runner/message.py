@@ -1,0 +1,47 @@
+"""What an outcome says: the five parts of a failure, or what kept a judgement from being made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from parity.checks.outputs import severity
+from parity.errors import ParityError
+from parity.judge import failure_message
+from parity.verdict import Verdict
+
+if TYPE_CHECKING:
+    from parity.results import Outcome, TensorOutcome
+
+
+def failure_text(outcome: Outcome, command: str) -> str:
+    """Return the message of a judged outcome, empty for ``pass``.
+
+    It has the five parts for the worst output, then one line for each other output that did not pass. ``command`` is
+    the next one to run.
+    """
+    bad = [tensor for tensor in outcome.tensors if tensor.verdict is not Verdict.PASS]
+    if outcome.verdict is Verdict.PASS:
+        return ""
+    if not bad:
+        return f"{outcome.headline}\nnext: {command}"
+    worst = max((tensor for tensor in bad if tensor.verdict is outcome.verdict), key=severity)
+    others = [f"also {tensor.output}: {' '.join(tensor.reasons)}" for tensor in bad if tensor is not worst]
+    return "\n".join([_tensor_text(outcome, worst, command), *others])
+
+
+def _tensor_text(outcome: Outcome, tensor: TensorOutcome, command: str) -> str:
+    place = f"{outcome.case} / {outcome.variant} / {outcome.check} / {tensor.output}"
+    finding = "differs from its reference" if tensor.verdict is Verdict.FAIL else "could not be judged"
+    what = f"{tensor.output} {finding}. {' '.join(tensor.reasons)}"
+    if tensor.difference is None or tensor.tolerance is None:
+        return f"{what}\nin: {place}\nnext: {command}"
+    return failure_message(what, tensor.difference, tensor.tolerance, place=place, next_command=command)
+
+
+def with_error(outcome: Outcome, error: Exception) -> Outcome:
+    """Return an outcome that tells an error: one of the tree by its message, any other by its class as well."""
+    text = str(error)
+    if not isinstance(error, ParityError):
+        text = f"unexpected {type(error).__name__}: {text}\nThis is a defect; run again with --debug for its traceback"
+    return replace(outcome, verdict=Verdict.ERROR, headline=text.partition("\n")[0], message=text)

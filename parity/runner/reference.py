@@ -1,0 +1,137 @@
+"""Feeds and reference outputs of a case: made once, set aside on disk, shared by all variants."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from parity.backends import get_backend
+from parity.case import ReferenceKind
+from parity.case.feed import check_tensors, hash_tensors
+from parity.case.feeds import open_feeds
+from parity.case.recorded import open_recorded, open_reference_function
+from parity.errors import FeedError
+from parity.graph import hash_model, load_model, model_interface
+from parity.options import Provider, SessionOptions
+from parity.results import CaseRecord
+from parity.runner.replay import FeedNote, read_feed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy as np
+    from onnx import ModelProto
+
+    from parity.case import Case
+    from parity.graph import ModelInterface
+    from parity.runner.settings import JudgeSettings
+    from parity.runner.store import StoredTensors, TensorStore
+
+    Tensors = Mapping[str, np.ndarray]
+    ReferenceFunction = Callable[[int, Tensors], Tensors]
+    """Reference outputs from a feed's number and tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedFeed:
+    """A feed with its number in the case's order."""
+
+    number: int
+    name: str
+    tensors: Tensors
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeed:
+    """A feed on disk, with the reference's outputs for it."""
+
+    number: int
+    name: str
+    tensors: StoredTensors
+    expected: StoredTensors
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCase:
+    """What all variants of a case share.
+
+    Attributes
+    ----------
+    note
+        Of a saved feed that is judged alone; else None.
+    """
+
+    model: ModelProto
+    interface: ModelInterface
+    record: CaseRecord
+    feeds: tuple[StoredFeed, ...]
+    note: FeedNote | None
+
+
+def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> PreparedCase:
+    """Load a case's model, make its feeds and run the reference on them.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be read, or the reference's runtime refuses it.
+    FeedError
+        The feeds or the recorded outputs cannot be made or do not fit the model.
+    BackendError
+        The reference's runtime is missing or fails.
+    RunError
+        There is no space to set the tensors aside.
+    """
+    model = load_model(case.model)
+    interface = model_interface(model)
+    note, feeds = _open_feeds(case, settings, interface)
+    digest = hashlib.sha256()
+    stored = []
+    with ExitStack() as stack:
+        reference = _open_reference(case, model, interface, stack)
+        for feed in feeds:
+            digest.update(feed.sha256.encode())
+            expected = store.put(reference(feed.number, feed.tensors))
+            stored.append(StoredFeed(feed.number, feed.name, store.put(feed.tensors), expected))
+    record = CaseRecord(
+        name=case.name,
+        description=case.description,
+        model_sha256=hash_model(model),
+        case_file_sha256=case.file_sha256,
+        feeds_sha256=digest.hexdigest(),
+        feed_count=len(stored),
+    )
+    return PreparedCase(model, interface, record, tuple(stored), note)
+
+
+def _open_feeds(
+    case: Case, settings: JudgeSettings, interface: ModelInterface
+) -> tuple[FeedNote | None, Iterator[NumberedFeed]]:
+    if settings.feed is not None:
+        tensors, note = read_feed(settings.feed)
+        if note is not None and note.case != case.name:
+            raise FeedError(f"{settings.feed}: is a feed of case {note.case!r}; it was given for case {case.name!r}")
+        check_tensors(tensors, interface, str(settings.feed))
+        number, name = (note.feed, note.name) if note else (0, settings.feed.stem)
+        return note, iter((NumberedFeed(number, name, tensors, hash_tensors(tensors)),))
+    feeds = islice(open_feeds(case.evaluation, interface, case.batch_size), settings.limit)
+    return None, (NumberedFeed(i, feed.name, feed.tensors, feed.sha256) for i, feed in enumerate(feeds))
+
+
+def _open_reference(case: Case, model: ModelProto, interface: ModelInterface, stack: ExitStack) -> ReferenceFunction:
+    match case.reference.kind:
+        case ReferenceKind.RECORDED:
+            feed_count = len(open_feeds(case.evaluation, interface, case.batch_size))
+            recorded = open_recorded(case, interface, feed_count)
+            return lambda number, _tensors: recorded[number]
+        case ReferenceKind.PYTHON:
+            function = open_reference_function(case, interface)
+            return lambda _number, tensors: function(tensors)
+        case ReferenceKind.ONNXRUNTIME:
+            options = SessionOptions(provider=Provider(case.reference.provider))
+            session = stack.enter_context(get_backend("onnxruntime").open(model, options))
+            return lambda _number, tensors: session.run(tensors)

@@ -1,0 +1,229 @@
+"""Runs cases one after the other; each outcome is on disk before the next one starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from parity.backends import get_backend
+from parity.case.loader import load_case
+from parity.environment import describe_environment
+from parity.errors import ParityError, RunError
+from parity.graph import hash_model, load_model
+from parity.results import CaseRecord, Environment, Outcome, Run
+from parity.runner.case_judge import CASE, OUTPUTS, open_case_judge
+from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
+from parity.runner.message import with_error
+from parity.runner.progress import Progress, SilentProgress
+from parity.runner.selection import require_known, select_variants, variant_label
+from parity.runner.settings import selection_of, with_selection
+from parity.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from parity.backends import Backend
+    from parity.case import Case, Variant
+    from parity.runner.settings import JudgeSettings, RunSettings
+
+
+def run_cases(
+    settings: RunSettings, progress: Progress | None = None, find_backend: Callable[[str], Backend] = get_backend
+) -> Run:
+    """Judge the selected variants of cases, and leave a run on disk: ``open_run`` and ``OpenRun.judge_all``."""
+    opened = open_run(settings, find_backend)
+    opened.judge_all(progress)
+    return opened.run
+
+
+def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get_backend) -> OpenRun:
+    """Check what is asked for, then make the run's folder, or reopen that of ``settings.resume``.
+
+    Parameters
+    ----------
+    find_backend
+        Gives a backend by its name.
+
+    Raises
+    ------
+    RunError
+        Nothing is to be judged; two cases have one name; a pattern matches no variant; the run to resume was made of
+        other cases or packages; the folder cannot be made. It is made last: before, nothing is on disk.
+    BackendError
+        A backend is not known.
+    """
+    reopened = open_run_folder(settings.resume) if settings.resume else None
+    if reopened is not None:
+        settings = with_selection(settings, reopened[1].selection)
+    cases, broken = _load_cases(settings)
+    if not broken:
+        # A case that does not load may be the one that has the variant.
+        require_known(cases, settings.backends, settings.variants)
+    backends = {name: find_backend(name) for name in settings.backends}
+    plan = tuple(
+        PlannedCase(case, tuple((variant, backends[name]) for variant, name in chosen))
+        for case in cases
+        if (chosen := select_variants(case, settings.backends, settings.variants))
+    )
+    if reopened is not None:
+        folder, run = reopened[0], _reopen(reopened[1], cases)
+    else:
+        run = _new_run(settings, cases)
+        folder = create_run_folder(settings.out, run.name, datetime.fromisoformat(run.created))
+    return OpenRun(settings.judging, folder, run, plan, broken)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """A case with the variants to judge, each with the backend that executes it."""
+
+    case: Case
+    variants: tuple[tuple[Variant, Backend], ...]
+
+
+class OpenRun:
+    """A run that goes on. ``run`` is what is on disk, at any time; ``folder`` is where."""
+
+    def __init__(
+        self,
+        settings: JudgeSettings,
+        folder: RunFolder,
+        run: Run,
+        plan: tuple[PlannedCase, ...],
+        broken: tuple[Outcome, ...],
+    ) -> None:
+        self.run = run
+        self.folder = folder
+        self._settings = settings
+        self._plan = plan
+        self._broken = broken
+
+    def judge_all(self, progress: Progress | None = None) -> None:
+        """Judge what is not judged yet.
+
+        A case or variant that cannot be judged becomes an outcome, and the next one follows. After Ctrl-C or a crash
+        the folder holds every outcome so far, and a run with ``resume`` goes on from there.
+
+        Raises
+        ------
+        RunError
+            The folder cannot be written, or a resumed case is not what it was.
+        """
+        progress = progress or SilentProgress()
+        done = {outcome.key for outcome in self.run.outcomes}
+        pending = [(planned, self._pending(planned, done)) for planned in self._plan]
+        self._save(self.run)
+        progress.start(len(self._broken) + sum(len(variants) for _, variants in pending))
+        try:
+            for outcome in self._broken:
+                self._record(outcome, progress)
+            for planned, variants in pending:
+                self._judge_case(planned.case, variants, progress)
+        finally:
+            progress.finish()
+        self._save(replace(self.run, is_complete=True))
+
+    def _pending(self, planned: PlannedCase, done: set[tuple[str, str, str]]) -> list[tuple[Variant, Backend]]:
+        return [
+            (variant, backend)
+            for variant, backend in planned.variants
+            if (planned.case.name, variant_label(variant.name, backend.name), OUTPUTS) not in done
+        ]
+
+    def _judge_case(self, case: Case, variants: Sequence[tuple[Variant, Backend]], progress: Progress) -> None:
+        with open_case_judge(case, self._settings) as judge:
+            for variant, backend in variants:
+                outcome = judge.judge_variant(variant, backend, self.folder)
+                self._record(outcome, progress, judge.record)
+
+    def _record(self, outcome: Outcome, progress: Progress, record: CaseRecord | None = None) -> None:
+        run = self.run if record is None else _with_case(self.run, record)
+        self._save(run.with_outcome(outcome))
+        progress.advance(f"{outcome.case} {outcome.variant}".rstrip())
+
+    def _save(self, run: Run) -> None:
+        self.folder.save(run)
+        self.run = run
+
+
+def _with_case(run: Run, record: CaseRecord) -> Run:
+    known = next((known for known in run.cases if known.name == record.name), None)
+    if known is None:
+        return replace(run, cases=(*run.cases, record))
+    if known.feeds_sha256 != record.feeds_sha256:
+        raise _changed(record.name, "feeds")
+    return run
+
+
+def _load_cases(settings: RunSettings) -> tuple[tuple[Case, ...], tuple[Outcome, ...]]:
+    """Load every case; one that does not load becomes an outcome."""
+    cases: list[Case] = []
+    broken: list[Outcome] = []
+    for path in {path.resolve(): path for path in settings.cases}.values():
+        try:
+            cases.append(load_case(path, allow_python=settings.allow_python))
+        except ParityError as error:
+            broken.append(_case_error(path, error))
+    _require_names_apart([*(case.name for case in cases), *(outcome.case for outcome in broken)])
+    return tuple(cases), tuple(broken)
+
+
+def _case_error(path: Path, error: ParityError) -> Outcome:
+    name = path.resolve().parent.name if path.suffix == ".toml" else path.resolve().name
+    blank = Outcome(case=name, variant="", precision="", check=CASE, verdict=Verdict.ERROR, headline="")
+    return with_error(blank, error)
+
+
+def _require_names_apart(names: Sequence[str]) -> None:
+    if not names:
+        raise RunError("no case was given and none was found; name a case folder, or make one: parity init MODEL.onnx")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise RunError(f"{count} cases are called {name!r}; give each case of a run a name of its own")
+
+
+def _new_run(settings: RunSettings, cases: Sequence[Case]) -> Run:
+    name = settings.name or (cases[0].name if len(settings.cases) == len(cases) == 1 else "run")
+    return Run(
+        name=name,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=settings.command,
+        environment=Environment(**describe_environment()),
+        selection=selection_of(settings),
+    )
+
+
+def _reopen(saved: Run, cases: Sequence[Case]) -> Run:
+    """Return a saved run without its errors, which are tried again; its other outcomes stay.
+
+    Raises
+    ------
+    RunError
+        A package, a case file or a model is not what it was.
+    ModelError
+        A model cannot be read any more.
+    """
+    packages = describe_environment()["packages"]
+    changed = {name for name, _ in packages.items() ^ saved.environment.packages.items()}
+    if changed:
+        raise RunError(f"{saved.name}: was made with another version of {', '.join(sorted(changed))}; start a new run")
+    records = {record.name: record for record in saved.cases}
+    for case in cases:
+        if case.name in records:
+            _require_unchanged(case, records[case.name])
+    kept = tuple(outcome for outcome in saved.outcomes if outcome.verdict is not Verdict.ERROR)
+    return replace(saved, outcomes=kept, is_complete=False)
+
+
+def _require_unchanged(case: Case, record: CaseRecord) -> None:
+    if record.case_file_sha256 != case.file_sha256:
+        raise _changed(case.name, "case file")
+    if record.model_sha256 != hash_model(load_model(case.model)):
+        raise _changed(case.name, "model")
+
+
+def _changed(case: str, what: str) -> RunError:
+    return RunError(f"{case}: its {what} changed since the run was made; start a new run")
