@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from parity.errors import FeedError, RunError
 
@@ -25,11 +26,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         The file is missing, damaged, no ``.npz``, empty, or holds pickled objects.
     """
     try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, np.lib.npyio.NpzFile):
-            raise FeedError(f"{path}: holds one bare array; expected an .npz of arrays by input name (numpy.savez)")
-        with content:
-            tensors: dict[str, Any] = {name: content[name] for name in content.files}
+        # Opened here: NumPy leaves a file open that turns out to be damaged.
+        with path.open("rb") as stream, _open_archive(path, stream) as archive:
+            tensors: dict[str, Any] = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise FeedError(f"{path}: cannot be read as .npz ({_reason(error)}); expected plain arrays by name") from error
     if not tensors:
@@ -38,6 +37,13 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     if bare:
         raise FeedError(f"{path}: {bare[0]!r} is not an array; expected arrays written by numpy.savez")
     return tensors
+
+
+def _open_archive(path: Path, stream: BinaryIO) -> NpzFile:
+    content = np.load(stream, allow_pickle=False)
+    if not isinstance(content, NpzFile):
+        raise FeedError(f"{path}: holds one bare array; expected an .npz of arrays by input name (numpy.savez)")
+    return content
 
 
 def _reason(error: BaseException) -> str:
