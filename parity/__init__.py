@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parity.compare import assert_close, compare_tensors
+    from parity.assertions import assert_close
+    from parity.compare import compare_tensors
     from parity.errors import ParityError
     from parity.tolerance import Precision, Tolerance
 
@@ -20,7 +21,7 @@ _HOMES = {
     "ParityError": "parity.errors",
     "Precision": "parity.tolerance",
     "Tolerance": "parity.tolerance",
-    "assert_close": "parity.compare",
+    "assert_close": "parity.assertions",
     "compare_tensors": "parity.compare",
 }
 

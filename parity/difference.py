@@ -71,7 +71,10 @@ class TensorDifference:
     cosine
         Cosine similarity; NaN where one side is all zero.
     max_ulp
-        The largest ``|a - e|`` in units of the last place of the judged precision at ``|e|``.
+        The largest ``|a - e|`` in units of the last place of the judged precision at ``|e|``. For int8, which has no
+        exponent: in steps of ``max |e| / 127``. For integer and boolean tensors: in whole numbers.
+    first_nonfinite
+        The first element counted in ``nonfinite_mismatch_count``, with NaN as its difference.
     """
 
     element_count: int
@@ -92,3 +95,4 @@ class TensorDifference:
     max_ulp: float
     actual: Side
     expected: Side
+    first_nonfinite: Element | None = None

@@ -7,31 +7,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.errors import RunError
 from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
+from parity.verdict import Verdict as Verdict  # noqa: PLC0414 - readers of runs find it here
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT_VERSION = 1
-
-
-class Verdict(StrEnum):
-    """What a check came to."""
-
-    PASS = "pass"  # noqa: S105 - a verdict, not a password
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    """Degenerate data or an unstable measurement: neither agreement nor disagreement is shown."""
-    ERROR = "error"
-    """A crash or a missing part."""
-    SKIPPED = "skipped"
-    """Left out by the user's own selection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,285 @@
+"""Measures one block of two tensors after the other into a tally. Skips only work that cannot change a figure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from parity.blocks import BLOCK_SIZE, Pair, Region, boxes, read, read_wide_difference
+from parity.difference import Element
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from parity.tally import SideTally, Tally
+    from parity.tolerance import Tolerance
+
+    Doubles = npt.NDArray[np.float64]
+    Wide = tuple[float, int]  # value * 2**exponent
+
+# Squares and products of magnitudes in this range, and sums of a block of them, stay clear of both ends of float64.
+_SAFE_LOW, _SAFE_HIGH = 2.0**-500, 2.0**490
+
+# OpenBLAS starts threads of its own for vectors of more than 10000 elements; rows stay below.
+_DOT_ROW = 4096
+
+_EXPONENT_BITS = np.int64(0x7FF0000000000000)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What the blocks of one update are measured with.
+
+    Attributes
+    ----------
+    smallest_normal
+        Of the judged precision: the unit of the last place does not shrink below it. None where no ulp is counted.
+    """
+
+    tensors: Pair
+    feed: int
+    tolerance: Tolerance
+    smallest_normal: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Elements of a box, 1-D.
+
+    ``difference`` is ``actual - expected`` at first and its magnitude later; ``work`` and ``ratio`` are scratch.
+    ``positions`` are the flat places in the box of the elements that were kept, None where all were.
+    """
+
+    box: Region
+    actual: Doubles
+    expected: Doubles
+    difference: Doubles
+    work: Doubles
+    ratio: Doubles
+    positions: npt.NDArray[np.intp] | None = None
+
+
+def measure(gauge: Gauge, tally: Tally, first: int, step: int) -> None:
+    """Measure every ``step``-th block, from ``first`` on, into a tally."""
+    array = gauge.tensors.actual.array
+    buffers = np.empty((5, min(BLOCK_SIZE, array.size)))
+    # Overflow, 0 / 0 and x / 0 are met on purpose and looked at where they can matter.
+    with np.errstate(all="ignore"):
+        for box in islice(boxes(array.shape), first, None, step):
+            _measure_block(gauge, tally, _read_block(gauge.tensors, box, buffers))
+
+
+def add_side(tally: SideTally, values: Doubles) -> None:
+    """Add finite values to what was seen of a side."""
+    if values.size:
+        extremes = _extremes(values)
+        normal = _normal(values, _peak(extremes))
+        tally.add(values.size, extremes, normal.dot(normal))
+
+
+def _read_block(tensors: Pair, box: Region, buffers: Doubles) -> _Block:
+    actual = read(tensors.actual, box, buffers[0])
+    expected = read(tensors.expected, box, buffers[1])
+    size = actual.size
+    difference = buffers[2, :size]
+    if tensors.is_wide:
+        read_wide_difference(tensors, box, difference)
+    else:
+        np.subtract(actual, expected, out=difference)
+    return _Block(box, actual, expected, difference, buffers[3, :size], buffers[4, :size])
+
+
+def _measure_block(gauge: Gauge, tally: Tally, block: _Block) -> None:
+    size = block.actual.size
+    tally.element_count += size
+    actual, expected = _extremes(block.actual), _extremes(block.expected)
+    # A NaN or an infinity anywhere shows in the extremes.
+    if not all(map(math.isfinite, (*actual, *expected))):
+        _measure_nonfinite(gauge, tally, block)
+        return
+    actual_square, expected_square = _measure_pairs(gauge, tally, block, _peak(actual), _peak(expected))
+    tally.actual.add(size, actual, actual_square)
+    tally.expected.add(size, expected, expected_square)
+
+
+def _measure_nonfinite(gauge: Gauge, tally: Tally, block: _Block) -> None:
+    actual, expected = block.actual, block.expected
+    both = _count_nonfinite(tally.actual, actual) & _count_nonfinite(tally.expected, expected)
+    missed = np.flatnonzero(~(both | (np.isnan(actual) & np.isnan(expected)) | (actual == expected)))
+    tally.mismatch_count += missed.size
+    tally.nonfinite_mismatch_count += missed.size
+    if missed.size:
+        tally.note_nonfinite(_element(gauge, block, int(missed[0]), math.nan))
+    if both.any():
+        kept = _keep(block, both)
+        _measure_pairs(gauge, tally, kept, _peak(_extremes(kept.actual)), _peak(_extremes(kept.expected)))
+
+
+def _count_nonfinite(tally: SideTally, values: Doubles) -> npt.NDArray[np.bool_]:
+    """Count a side's NaN and infinities and add its other values; returns where it is finite."""
+    finite = np.isfinite(values)
+    nan_count = int(np.count_nonzero(np.isnan(values)))
+    tally.nan_count += nan_count
+    tally.inf_count += values.size - int(np.count_nonzero(finite)) - nan_count
+    add_side(tally, values[finite])
+    return finite
+
+
+def _keep(block: _Block, mask: npt.NDArray[np.bool_]) -> _Block:
+    positions = np.flatnonzero(mask)
+    size = positions.size
+    kept = (block.actual[mask], block.expected[mask], block.difference[mask])
+    return _Block(block.box, *kept, block.work[:size], block.ratio[:size], positions)
+
+
+def _measure_pairs(
+    gauge: Gauge, tally: Tally, block: _Block, actual_peak: float, expected_peak: float
+) -> tuple[Wide, Wide]:
+    """Measure a block that is finite on both sides; returns the sums of squares of both sides."""
+    actual, expected = _normal(block.actual, actual_peak), _normal(block.expected, expected_peak)
+    squares = actual.dot(actual), expected.dot(expected)
+    tally.pair_count += block.actual.size
+    tally.actual_squares.add(*squares[0])
+    tally.expected_squares.add(*squares[1])
+    tally.products.add(*actual.dot(expected))
+    peak = _peak(_extremes(block.difference))
+    if peak == 0.0:
+        tally.histogram.add_zeros(block.actual.size)
+    else:
+        _measure_difference(gauge, tally, block, peak)
+    return squares
+
+
+def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float) -> None:
+    _add_difference(tally, block, peak)
+    tally.histogram.add(block.difference)
+    if peak > tally.worst:
+        tally.worst_absolute = _element(gauge, block, int(block.difference.argmax()), peak)
+    np.abs(block.expected, out=block.work)
+    largest_ratio = _measure_relative(gauge, tally, block, peak)
+    if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
+        _measure_ulp(gauge.smallest_normal, tally, block)
+    _measure_bound(gauge.tolerance, tally, block)
+
+
+def _add_difference(tally: Tally, block: _Block, peak: float) -> None:
+    """Add the sums of a block's differences; ``difference`` becomes its magnitude."""
+    normal = _quarters(block) if math.isinf(peak) else _normal(block.difference, peak)
+    values = normal.values
+    tally.signed.add(float(np.add.reduce(values)), normal.exponent)
+    tally.noise.add(*normal.dot(normal))
+    np.abs(values, out=values)
+    tally.absolute.add(float(np.add.reduce(values)), normal.exponent)
+    if values is not block.difference:
+        np.abs(block.difference, out=block.difference)
+
+
+def _quarters(block: _Block) -> _Normal:
+    """Return the differences of numbers near the end of the range, where the plain difference overflows."""
+    quarters = block.actual * 0.25 - block.expected * 0.25
+    values, exponent = _normal(quarters, _peak(_extremes(quarters)))
+    return _Normal(values, exponent + 2)
+
+
+def _measure_relative(gauge: Gauge, tally: Tally, block: _Block, peak: float) -> float:
+    """Update the worst relative error; ``work`` holds ``|expected|``.
+
+    Returns a number that no ``|a - e| / |e|`` of the block exceeds, infinite where the reference has a zero.
+    """
+    smallest = float(block.work.min())
+    if smallest > 0.0 and peak / smallest <= tally.worst_ratio:
+        return peak / smallest
+    np.divide(block.difference, block.work, out=block.ratio)
+    largest = _largest(block.ratio)
+    if math.isinf(largest):
+        # x / 0 becomes NaN, which is passed over. A masked assignment is ten times slower on scattered zeros.
+        np.multiply(block.ratio, block.work > 0.0, out=block.ratio)
+        largest = _largest(block.ratio)
+    if largest > tally.worst_ratio:
+        tally.worst_relative = _element(gauge, block, int((block.ratio == largest).argmax()), largest)
+    return largest if smallest > 0.0 else math.inf
+
+
+def _measure_ulp(smallest_normal: float, tally: Tally, block: _Block) -> None:
+    """Update the worst ``|a - e|`` over the power of two at ``|e|``, which is at most twice the relative error."""
+    power = block.ratio
+    np.bitwise_and(block.expected.view(np.int64), _EXPONENT_BITS, out=power.view(np.int64))
+    np.maximum(power, smallest_normal, out=power)
+    np.divide(block.difference, power, out=power)
+    tally.ulp = max(tally.ulp, float(power.max()))
+
+
+def _measure_bound(tolerance: Tolerance, tally: Tally, block: _Block) -> None:
+    """Count what misses ``atol + rtol * |e|``; ``work`` holds ``|e|`` and becomes the bound.
+
+    A quotient of two float64 numbers exceeds 1 exactly where the first exceeds the second.
+    """
+    allowed = np.multiply(block.work, tolerance.rtol, out=block.work)
+    np.add(allowed, tolerance.atol, out=allowed)
+    share = np.divide(block.difference, allowed, out=block.ratio)
+    if not math.isfinite(float(allowed.max())):
+        _resolve_undefined(share, block.difference, allowed)
+    # What is still undefined is 0 / 0: equal elements that need no room.
+    largest = _largest(share)
+    tally.headroom = max(tally.headroom, largest)
+    if largest > 1.0:
+        tally.mismatch_count += int(np.count_nonzero(share > 1.0))
+
+
+def _resolve_undefined(share: Doubles, difference: Doubles, allowed: Doubles) -> None:
+    """Replace ``inf / inf`` and quotients by an undefined bound: 0 where NumPy calls the elements close, else inf."""
+    close = (difference <= allowed) | (difference == 0.0)
+    undefined = np.isnan(share)
+    share[undefined & close] = 0.0
+    share[undefined & ~close] = math.inf
+
+
+def _largest(quotients: Doubles) -> float:
+    """Return the largest of non-negative numbers, NaN passed over; 0.0 where all are NaN."""
+    return max(0.0, float(np.fmax.reduce(quotients)))
+
+
+def _element(gauge: Gauge, block: _Block, i: int, difference: float) -> Element:
+    local = i if block.positions is None else int(block.positions[i])
+    expected = float(block.expected[i])
+    return Element(
+        feed=gauge.feed,
+        index=gauge.tensors.expected.index(block.box, local),
+        actual=float(block.actual[i]),
+        expected=expected,
+        difference=difference,
+        allowed=gauge.tolerance.atol + gauge.tolerance.rtol * abs(expected),
+    )
+
+
+def _extremes(values: Doubles) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _peak(extremes: tuple[float, float]) -> float:
+    return max(-extremes[0], extremes[1])
+
+
+class _Normal(NamedTuple):
+    """``values * 2**exponent``; the values can be squared, multiplied and summed within float64."""
+
+    values: Doubles
+    exponent: int
+
+    def dot(self, other: _Normal) -> Wide:
+        whole = self.values.size - self.values.size % _DOT_ROW
+        rows = np.vecdot(self.values[:whole].reshape(-1, _DOT_ROW), other.values[:whole].reshape(-1, _DOT_ROW))
+        total = rows.sum() + self.values[whole:].dot(other.values[whole:])
+        return float(total), self.exponent + other.exponent
+
+
+def _normal(values: Doubles, peak: float) -> _Normal:
+    """Take a power of two from values whose largest magnitude ``peak`` is outside the safe range."""
+    if peak == 0.0 or _SAFE_LOW < peak < _SAFE_HIGH:
+        return _Normal(values, 0)
+    exponent = math.frexp(peak)[1]
+    return _Normal(np.ldexp(values, -exponent), exponent)

@@ -1,0 +1,80 @@
+"""Percentiles of non-negative errors from a full histogram on their float64 bits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_MANTISSA_BITS = 7
+_SHIFT = 52 - _MANTISSA_BITS
+_BIN_COUNT = 1 << (11 + _MANTISSA_BITS)
+# Keys wait until they are many: each count allocates and adds an array of up to 2 MiB.
+_PENDING_LIMIT = 1 << 19
+
+BIN_ERROR = 2.0**-_MANTISSA_BITS
+"""The largest relative excess of a percentile over the exact one."""
+
+
+class ErrorHistogram:
+    """Counts errors by exponent and leading mantissa bits: the float64 bits of non-negative numbers sort as they do.
+
+    Nothing is sampled. A percentile is the largest value of the bin that holds the exact one, so it is never below and
+    at most ``BIN_ERROR`` (relative) above it. In the subnormal range (under 2.2e-308) bins are 2**-1029 wide instead,
+    and what falls in the first of them counts as zero.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BIN_COUNT, np.int64)
+        self._keys = np.empty(_PENDING_LIMIT, np.int64)
+        self._pending = 0
+        self._count = 0
+
+    def add(self, errors: npt.NDArray[np.float64]) -> None:
+        """Count a contiguous block of at most 2**19 errors, none negative and none NaN."""
+        if self._pending + errors.size > _PENDING_LIMIT:
+            self._flush()
+        keys = self._keys[self._pending : self._pending + errors.size]
+        np.right_shift(errors.view(np.uint64), np.uint64(_SHIFT), out=keys.view(np.uint64))
+        self._pending += errors.size
+        self._count += errors.size
+
+    def add_zeros(self, count: int) -> None:
+        """Count errors that are exactly zero."""
+        self._counts[0] += count
+        self._count += count
+
+    def merge(self, other: ErrorHistogram) -> None:
+        """Add the counts of another histogram."""
+        other._flush()
+        self._counts += other._counts
+        self._count += other._count
+
+    def percentile(self, per_mille: int, maximum: float) -> float:
+        """Return the smallest error that ``per_mille`` of 1000 do not exceed, NaN where nothing was counted.
+
+        ``maximum`` is the exact largest error, which no percentile can exceed.
+        """
+        if not self._count:
+            return math.nan
+        self._flush()
+        rank = -(-self._count * per_mille // 1000)
+        key = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return min(_largest_of_bin(key), maximum)
+
+    def _flush(self) -> None:
+        counts = np.bincount(self._keys[: self._pending])
+        self._counts[: counts.size] += counts
+        self._pending = 0
+
+
+def _largest_of_bin(key: int) -> float:
+    if key == 0:
+        return 0.0
+    largest = float(np.int64(((key + 1) << _SHIFT) - 1).view(np.float64))
+    # The bin of infinity reaches into the bit patterns of NaN.
+    return math.inf if math.isnan(largest) else largest
