@@ -60,7 +60,7 @@ def _common(
 
 
 @app.command("run")
-def _run(
+def _run(  # noqa: PLR0917 - typer reads one parameter for each option
     cases: Annotated[
         list[Path] | None, typer.Argument(metavar="[CASE]...", help="Case folders or files; without one, cases/.")
     ] = None,

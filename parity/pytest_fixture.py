@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parity.compare import assert_close as _assert_close
+from parity.assertions import assert_close as _assert_close
 from parity.errors import RunError
 
 if TYPE_CHECKING:

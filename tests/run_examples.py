@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 
 from parity.difference import Element, Side, TensorDifference
-from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, TensorOutcome, Verdict, run_to_json
+from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, TensorOutcome, run_to_json
 from parity.tolerance import Tolerance
+from parity.verdict import Verdict
 
 SIDE = Side(minimum=-3.0, maximum=4.0, rms=1.5, nan_count=0, inf_count=0)
 
@@ -30,6 +31,7 @@ DIFFERENCE = TensorDifference(
     max_ulp=310.0,
     actual=SIDE,
     expected=SIDE,
+    first_nonfinite=Element(feed=2, index=(4, 1), actual=math.nan, expected=0.5, difference=math.nan, allowed=0.0),
 )
 
 TENSOR = TensorOutcome(

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from parity.results import Verdict
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,8 @@ from parity.report import figures
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from parity.results import Outcome, Run, Verdict
+    from parity.results import Outcome, Run
+    from parity.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ OUTPUT_COLUMNS = (
     *("rtol", "atol", "allowed_mismatch_fraction", "min_sqnr_db", "tolerance_reason"),
     *("max_absolute", "max_absolute_feed", "max_absolute_index", "max_absolute_actual", "max_absolute_expected"),
     *("max_relative", "max_relative_feed", "max_relative_index", "max_relative_actual", "max_relative_expected"),
+    *("first_nonfinite_feed", "first_nonfinite_index", "first_nonfinite_actual", "first_nonfinite_expected"),
     *("mean_absolute", "rms", "bias", "p50_absolute", "p99_absolute", "p999_absolute", "percentile_bin_error"),
     *("actual_minimum", "actual_maximum", "actual_rms", "actual_nan_count", "actual_inf_count"),
     *("expected_minimum", "expected_maximum", "expected_rms", "expected_nan_count", "expected_inf_count"),
@@ -97,18 +98,22 @@ def _difference_figures(difference: TensorDifference | None) -> dict[str, object
     return {
         **{name: getattr(difference, name) for name in _PLAIN_FIGURES},
         "mismatch_fraction": difference.mismatch_count / max(difference.element_count, 1),
-        **_element_figures("max_absolute", difference.worst_absolute),
-        **_element_figures("max_relative", difference.worst_relative),
+        **_worst_figures("max_absolute", difference.worst_absolute),
+        **_worst_figures("max_relative", difference.worst_relative),
+        **_element_figures("first_nonfinite", difference.first_nonfinite),
         **_side_figures("actual", difference.actual),
         **_side_figures("expected", difference.expected),
     }
 
 
+def _worst_figures(name: str, element: Element | None) -> dict[str, object]:
+    return {name: element.difference if element else 0.0, **_element_figures(name, element)}
+
+
 def _element_figures(name: str, element: Element | None) -> dict[str, object]:
     if element is None:
-        return {name: 0.0}
+        return {}
     return {
-        name: element.difference,
         f"{name}_feed": element.feed,
         f"{name}_index": " ".join(str(position) for position in element.index),
         f"{name}_actual": element.actual,

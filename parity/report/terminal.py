@@ -21,7 +21,7 @@ from parity.report.figures import (
     worst_first,
     worst_tensors,
 )
-from parity.results import Verdict
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
