@@ -88,7 +88,7 @@ def hash_tensors(tensors: Mapping[str, np.ndarray]) -> str:
         tensor = tensors[name]
         digest.update(f"{name}\0{tensor.dtype}\0{tensor.shape}\0".encode())
         # A view, not tobytes(): hashing needs no second copy of the batch.
-        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
