@@ -166,7 +166,7 @@ class Run:
 
 
 @cache
-def _adapter() -> Any:  # noqa: ANN401 - pydantic's TypeAdapter, imported at first use
+def _adapter() -> Any:
     from pydantic import ConfigDict, TypeAdapter, with_config
 
     configured = with_config(ConfigDict(ser_json_inf_nan="strings"))(Run)

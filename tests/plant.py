@@ -16,7 +16,18 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from parity.backends import get_backend
 from parity.options import SessionOptions
 
-_SOURCES = {"Conv", "Relu", "Add", "Mul", "MatMul", "Gemm", "LayerNormalization", "Concat", "Sigmoid", "BatchNormalization"}
+_SOURCES = {
+    "Conv",
+    "Relu",
+    "Add",
+    "Mul",
+    "MatMul",
+    "Gemm",
+    "LayerNormalization",
+    "Concat",
+    "Sigmoid",
+    "BatchNormalization",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +50,7 @@ def copy_of(model: ModelProto) -> ModelProto:
 def find_places(model: ModelProto, feed: dict[str, np.ndarray]) -> list[Place]:
     """Return the tensors inside a model that a fault can be planted on, in the order of the graph."""
     outputs = {value.name for value in model.graph.output}
-    names = [
-        node.output[0] for node in model.graph.node if node.op_type in _SOURCES and node.output[0] not in outputs
-    ]
+    names = [node.output[0] for node in model.graph.node if node.op_type in _SOURCES and node.output[0] not in outputs]
     exposed = copy_of(model)
     exposed.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     with get_backend("onnxruntime").open(exposed, SessionOptions()) as session:

@@ -15,7 +15,7 @@ from parity.precision.scope import Scope, enter, formal_types, open_scope, schem
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from onnx import ModelProto, NodeProto
 
@@ -90,26 +90,57 @@ def _computing_nodes(scope: Scope) -> Iterator[NodeProto]:
             yield node
 
 
+def _dtype(elem_type: int) -> np.dtype:
+    return np.dtype(np.float16 if elem_type == TensorProto.FLOAT16 else ml_dtypes.bfloat16)
+
+
 def round_array(values: np.ndarray, elem_type: int) -> np.ndarray:
     """Round float32 values to a half type, clamping finite values to its range as TensorRT's builder does.
 
     Infinities and NaN stay what they are. Returns an array of the half dtype.
     """
-    dtype = np.dtype(np.float16) if elem_type == TensorProto.FLOAT16 else np.dtype(ml_dtypes.bfloat16)
+    dtype = _dtype(elem_type)
     largest = float(ml_dtypes.finfo(dtype).max)
     clamped = np.where(np.isinf(values), values, np.clip(values, -largest, largest))
     return clamped.astype(dtype)
 
 
-def describe_rounding(name: str, values: np.ndarray, elem_type: int) -> str | None:
-    """Return a sentence on what rounding does to an initializer beyond losing digits; None if nothing."""
+@dataclass(frozen=True, slots=True)
+class RoundingLoss:
+    """What rounding did to one constant beyond losing digits.
+
+    ``clamped`` counts finite values beyond the format's range, ``flushed`` those too small for it, of ``size`` in all.
+    """
+
+    name: str
+    size: int
+    clamped: int
+    flushed: int
+
+
+def rounding_loss(name: str, values: np.ndarray, elem_type: int) -> RoundingLoss:
+    """Count what rounding float32 values to a half type destroys."""
     rounded = round_array(values, elem_type).astype(np.float32)
-    finite = np.isfinite(values)
-    clamped = int(np.count_nonzero(finite & (np.abs(values) > 65504.0))) if elem_type == TensorProto.FLOAT16 else 0
-    flushed = int(np.count_nonzero((values != 0) & (rounded == 0)))
-    parts = [
-        f"{clamped} of {values.size} values beyond ±65504 are clamped" if clamped else "",
-        f"{flushed} of {values.size} values are too small for the format and become 0" if flushed else "",
-    ]
-    text = "; ".join(part for part in parts if part)
-    return f"{name}: {text}" if text else None
+    largest = float(ml_dtypes.finfo(_dtype(elem_type)).max)
+    clamped = np.isfinite(values) & (np.abs(values) > largest)
+    return RoundingLoss(
+        name, values.size, int(np.count_nonzero(clamped)), int(np.count_nonzero((values != 0) & (rounded == 0)))
+    )
+
+
+def describe_losses(losses: Sequence[RoundingLoss]) -> tuple[str, ...]:
+    """Return a sentence on clamped and one on flushed constants, each naming the worst; none where nothing was lost."""
+    notes = []
+    for kind, what in (
+        ("clamped", "beyond the format's range and clamped"),
+        ("flushed", "too small for the format and become 0"),
+    ):
+        counts = {loss: getattr(loss, kind) for loss in losses}
+        total = sum(counts.values())
+        if total:
+            worst = max(losses, key=lambda loss: counts[loss] / loss.size)
+            tensors = sum(1 for count in counts.values() if count)
+            notes.append(
+                f"{total} constants in {tensors} tensors are {what}; worst: {worst.name}, {counts[worst]} of {worst.size}"
+            )
+    return tuple(notes)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 # A folded constant larger than this costs more memory than its fold is worth.
 _LARGEST_CONSTANT_BYTES = 64 * 2**20
-_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 # Their constant operands are the quantization: folding them would undo it.
 _QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -41,9 +43,7 @@ def fold_constants(model: ModelProto) -> int:
     values = _evaluate(model, foldable)
     outputs = {value.name for value in graph.output}
     gone = {
-        node.name
-        for node in foldable
-        if all(name in values and name not in outputs for name in node.output if name)
+        node.name for node in foldable if all(name in values and name not in outputs for name in node.output if name)
     }
     needed = {name for node in graph.node if node.name not in gone for name in reads(node)}
     for node in foldable:
@@ -262,9 +262,7 @@ def _take_bias(
     return helper.make_node("Add", [product, name], [output], name=f"{node.name}/bias")
 
 
-def _add(
-    graph: GraphProto, constants: dict[str, TensorProto], taken: set[str], name: str, values: np.ndarray
-) -> str:
+def _add(graph: GraphProto, constants: dict[str, TensorProto], taken: set[str], name: str, values: np.ndarray) -> str:
     fresh = unused_name(f"{name}_folded", taken)
     tensor = numpy_helper.from_array(values.astype(np.float32), fresh)
     graph.initializer.append(tensor)

@@ -66,16 +66,19 @@ def _inside_pointwise_chains(
     return inside
 
 
-def _attention_scores(
-    graph: GraphProto, assignment: Assignment, readers: dict[str, list[NodeProto]]
-) -> set[str]:
+def _attention_scores(graph: GraphProto, assignment: Assignment, readers: dict[str, list[NodeProto]]) -> set[str]:
     """Find products of two activations that one constant scale and a softmax follow (a mask may stand between)."""
     constants = {tensor.name for tensor in graph.initializer}
     counts = count_readers(graph)
     found: set[str] = set()
     for node in graph.node:
         scores = node.output[0] if node.output else ""
-        if node.op_type != "MatMul" or node.name not in assignment or set(node.input) & constants or counts.get(scores) != 1:
+        if (
+            node.op_type != "MatMul"
+            or node.name not in assignment
+            or set(node.input) & constants
+            or counts.get(scores) != 1
+        ):
             continue
         scale = readers[scores][0]
         if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_softmax(scale, readers):
@@ -85,5 +88,7 @@ def _attention_scores(
 
 def _leads_to_softmax(node: NodeProto, readers: dict[str, list[NodeProto]]) -> bool:
     followers = readers.get(node.output[0], [])
-    masked = [after for follower in followers if follower.op_type == "Add" for after in readers.get(follower.output[0], [])]
+    masked = [
+        after for follower in followers if follower.op_type == "Add" for after in readers.get(follower.output[0], [])
+    ]
     return any(follower.op_type == "Softmax" for follower in (*followers, *masked))

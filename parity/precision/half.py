@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto, helper, numpy_helper
 
 from parity.errors import PrecisionError
-from parity.precision.assignment import Assignment, describe_rounding, half_slots, round_array
+from parity.precision.assignment import (
+    Assignment,
+    RoundingLoss,
+    describe_losses,
+    half_slots,
+    round_array,
+    rounding_loss,
+)
 from parity.precision.edit import drop_unused_initializers, make_cast
 from parity.precision.names import tensor_names, unused_name
 from parity.precision.scope import Scope, enter, open_scope, subgraphs
@@ -74,7 +81,7 @@ def convert_to_half(model: ModelProto, assignment: Assignment, io_type: int) -> 
     if io_type != TensorProto.FLOAT:
         _retype((*model.graph.input, *model.graph.output), io_type, scope)
     converter.convert(_State(scope, None, outputs))
-    return tuple(converter.notes)
+    return describe_losses(converter.losses)
 
 
 def _retype(values: tuple[ValueInfoProto, ...], io_type: int, scope: Scope) -> None:
@@ -85,12 +92,12 @@ def _retype(values: tuple[ValueInfoProto, ...], io_type: int, scope: Scope) -> N
 
 
 class _Converter:
-    """One conversion: its plan, the names that are taken, the notes it left."""
+    """One conversion: its plan, the names that are taken, what its constants lost."""
 
     def __init__(self, model: ModelProto, assignment: Assignment) -> None:
         self.assignment = assignment
         self.taken = tensor_names(model.graph)
-        self.notes: list[str] = []
+        self.losses: list[RoundingLoss] = []
 
     def convert(self, state: _State) -> None:
         """Convert one graph and the subgraphs in it."""
@@ -159,9 +166,7 @@ class _Converter:
 
     def _rounded(self, tensor: TensorProto, name: str, elem_type: int) -> TensorProto:
         values = numpy_helper.to_array(tensor)
-        note = describe_rounding(tensor.name, values, elem_type)
-        if note:
-            self.notes.append(note)
+        self.losses.append(rounding_loss(tensor.name, values, elem_type))
         rounded = round_array(values, elem_type)
         return helper.make_tensor(name, elem_type, values.shape, rounded.tobytes(), raw=True)
 

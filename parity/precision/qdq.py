@@ -76,9 +76,7 @@ def _product_inputs(node: NodeProto) -> list[str]:
     return list(node.input[:2])
 
 
-def quantize(
-    model: ModelProto, ranges: Mapping[str, float], form: QuantFormat, kept: AbstractSet[str]
-) -> Quantized:
+def quantize(model: ModelProto, ranges: Mapping[str, float], form: QuantFormat, kept: AbstractSet[str]) -> Quantized:
     """Put Q/DQ pairs into a float32 model, in place.
 
     Parameters

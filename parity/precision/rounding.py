@@ -118,9 +118,7 @@ class _Rounder:
 
     def _reads_rounded(self, node: NodeProto, half: int, state: _State) -> bool:
         """Whether every float input of a node holds values of the half type."""
-        return all(
-            state.owner_of(name).half_of.get(name) == half for name in node.input if state.scope.is_float(name)
-        )
+        return all(state.owner_of(name).half_of.get(name) == half for name in node.input if state.scope.is_float(name))
 
     def _rounded(self, name: str, half: int, state: _State) -> str:
         """Return the name under which a float tensor can be read with the digits of a half type."""

@@ -153,4 +153,8 @@ def _schema_types(node: NodeProto, scope: Scope) -> list[int]:
 
 def _concrete(formal: str) -> int:
     name = formal.removeprefix("tensor(").removesuffix(")").upper()
-    return TensorProto.DataType.Value(name) if formal.startswith("tensor(") and name in TensorProto.DataType.keys() else UNKNOWN
+    return (
+        TensorProto.DataType.Value(name)
+        if formal.startswith("tensor(") and name in TensorProto.DataType.keys()
+        else UNKNOWN
+    )
