@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from parity.errors import FeedError, RunError
 
@@ -25,11 +27,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         The file is missing, damaged, no ``.npz``, empty, or holds pickled objects.
     """
     try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, np.lib.npyio.NpzFile):
-            raise FeedError(f"{path}: holds one bare array; expected an .npz of arrays by input name (numpy.savez)")
-        with content:
-            tensors: dict[str, Any] = {name: content[name] for name in content.files}
+        # Opened here: NumPy leaves a file open that turns out to be damaged.
+        with path.open("rb") as stream, _open_archive(path, stream) as archive:
+            tensors: dict[str, Any] = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise FeedError(f"{path}: cannot be read as .npz ({_reason(error)}); expected plain arrays by name") from error
     if not tensors:
@@ -38,6 +38,13 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     if bare:
         raise FeedError(f"{path}: {bare[0]!r} is not an array; expected arrays written by numpy.savez")
     return tensors
+
+
+def _open_archive(path: Path, stream: BinaryIO) -> NpzFile:
+    content = np.load(stream, allow_pickle=False)
+    if not isinstance(content, NpzFile):
+        raise FeedError(f"{path}: holds one bare array; expected an .npz of arrays by input name (numpy.savez)")
+    return content
 
 
 def _reason(error: BaseException) -> str:
@@ -68,5 +75,8 @@ def write_npz(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
                     np.lib.format.write_array(stream, np.asanyarray(tensor), allow_pickle=False)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written ({error.strerror or error}); free space or choose --out") from error
+    finally:
+        # After a failure or Ctrl-C the half-written file is still there; after success it is not.
+        with suppress(OSError):
+            temporary.unlink()

@@ -78,6 +78,13 @@ def test_mismatches_are_counted_as_numpy_counts_them_element_by_element(pair, rt
     assert difference.nonfinite_mismatch_count == np.count_nonzero(np.array(missed) & ~finite)
 
 
+def test_an_element_exactly_at_the_bound_is_within_it_beside_one_that_is_not():
+    expected = np.array([0.0, 0.0, 4.0])
+    difference = measure(np.array([0.5, np.nextafter(0.5, 1), 5.5]), expected, Tolerance(0.25, 0.5, "a test"))
+    assert difference.mismatch_count == 1
+    assert difference.headroom == np.nextafter(1, 2)
+
+
 @settings(max_examples=200, deadline=None)
 @given(pairs(), bounds, bounds)
 def test_headroom_above_one_means_exactly_that_a_finite_element_misses(pair, rtol, atol):
@@ -209,6 +216,56 @@ def test_the_next_number_of_a_format_is_one_ulp_away_and_rounding_costs_half_of_
     exact = normal(3000, 5, np.float64)
     rounded = exact.astype(dtype).astype(np.float64)
     assert 0.49 < measure(rounded, exact, precision=precision).max_ulp <= 0.5
+
+
+def many_blocks(kind):
+    expected, noise = normal(400_000, 20), normal(400_000, 21)
+    actual = expected + np.float32(1e-3) * noise
+    if kind == "half rounding":
+        actual = expected.astype(np.float16).astype(np.float32)
+    if kind == "zeros on both sides":
+        actual, expected = np.maximum(actual, 0), np.maximum(expected, 0)
+    if kind == "zeros in the reference":
+        expected = np.maximum(expected, 0)
+    if kind == "growing":
+        actual = expected + np.float32(1e-3) * np.linspace(0, 1, 400_000, dtype=np.float32) * expected
+    if kind == "growing on a flat reference":
+        expected = np.ones(400_000, np.float32) + np.float32(1e-3) * noise
+        actual = expected * np.linspace(1.001, 1.1, 400_000, dtype=np.float32)
+    return actual, expected
+
+
+KINDS = (
+    "noise",
+    "half rounding",
+    "zeros on both sides",
+    "zeros in the reference",
+    "growing",
+    "growing on a flat reference",
+)
+
+
+@pytest.mark.parametrize("thread_count", [1, 2])
+@pytest.mark.parametrize("atol", [0.0, 1e-3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_extremes_over_many_blocks_are_those_of_computing_everything(kind, atol, thread_count, monkeypatch):
+    monkeypatch.setattr(compare_module, "_THREAD_COUNT", thread_count)
+    monkeypatch.setattr(compare_module, "_THREADING_THRESHOLD", 0)
+    actual, expected = many_blocks(kind)
+    difference = measure(actual, expected, Tolerance(1e-3, atol, "a test"), Precision.FP16)
+    a, e = actual.astype(float), expected.astype(float)
+    error, allowed = np.abs(a - e), atol + 1e-3 * np.abs(e)
+    relative = error[e != 0] / np.abs(e[e != 0])
+    last_place = 2.0 ** (np.maximum(np.frexp(e)[1] - 1, -14) - 10)
+    last_place[e == 0] = 2.0**-24
+    assert difference.worst_absolute.difference == error.max()
+    assert difference.worst_absolute.index == (error.argmax(),)
+    assert difference.worst_relative.difference == relative.max()
+    assert difference.max_ulp == (error / last_place).max()
+    assert difference.mismatch_count == np.count_nonzero(error > allowed)
+    differing = error > 0
+    with np.errstate(divide="ignore"):
+        assert difference.headroom == (error[differing] / allowed[differing]).max()
 
 
 def test_ulps_of_subnormal_halves_do_not_shrink():

@@ -1,0 +1,228 @@
+"""The command line: parses, calls what is below it, and turns the answer into text and an exit code.
+
+Whatever is heavy is imported by the command that needs it, so that ``parity --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity import __version__
+from parity.errors import BackendUnavailable, ParityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from parity.runner import OpenRun, Progress, RunSettings
+
+COULD_NOT_JUDGE = 2
+
+app = typer.Typer(
+    help="Proves that a TensorRT engine still computes what its ONNX model computes.",
+    epilog="Exit codes: 0 everything agrees; 1 a disagreement was found; 2 something could not be judged, or Ctrl-C.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class BackendName(StrEnum):
+    """What ``--backend`` takes."""
+
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+
+
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"parity {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+@app.command("run")
+def _run(  # noqa: PLR0917 - typer reads one parameter for each option
+    cases: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CASE]...", help="Case folders or files; without one, cases/.")
+    ] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Judge this variant only: fp16, int8*, fp16@onnxruntime. Repeatable.")
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="What executes the variants.")] = BackendName.ONNXRUNTIME,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the run's folder is made.")] = Path("reports"),
+    name: Annotated[str, typer.Option(help="The end of the folder's name.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many feeds only.")] = None,
+    feed: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Judge this saved feed alone.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Run no Python function of a case.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Judge cases and leave a report."""
+    if resume and (cases or variant or name or limit or feed):
+        raise typer.BadParameter("a resumed run repeats its own selection; leave out CASE and what selects")
+    with _told(debug):
+        _require_available(backend)
+        _show_log(verbose)
+        from parity.case.loader import find_cases
+        from parity.runner import JudgeSettings, RunSettings, cache_folder
+
+        judging = JudgeSettings(limit=limit, feed=feed, cache=cache_folder(), debug=debug)
+        settings = RunSettings(
+            cases=() if resume else find_cases(cases or []),
+            variants=tuple(variant or ()),
+            backends=(str(backend),),
+            out=out,
+            name=name,
+            allow_python=not no_python,
+            resume=resume,
+            command=("parity", *sys.argv[1:]),
+            judging=judging,
+        )
+        _judge(settings, as_json=as_json)
+
+
+def _judge(settings: RunSettings, *, as_json: bool) -> None:
+    from parity.report import print_run, render, summary_json
+    from parity.runner import open_run
+
+    opened = open_run(settings)
+    _judge_all(opened)
+    *_, page = render(opened.folder.path)
+    if as_json:
+        typer.echo(summary_json(opened.run, opened.folder.path))
+    else:
+        print_run(opened.run, page, sys.stdout)
+    raise typer.Exit(opened.run.exit_code)
+
+
+def _judge_all(opened: OpenRun) -> None:
+    try:
+        opened.judge_all(_progress())
+    except KeyboardInterrupt:
+        from shlex import quote
+
+        from parity.report import render
+
+        folder = opened.folder.path
+        render(folder)
+        raise ParityError(
+            f"interrupted; {len(opened.run.outcomes)} outcomes are saved; "
+            f"go on with: parity run --resume {quote(str(folder))}"
+        ) from None
+
+
+@app.command("report")
+def _report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a saved run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Render a saved run again; no model and no runtime is needed. The exit code is the run's."""
+    with _told(debug):
+        from parity.report import print_run, render, summary_json
+        from parity.results import load_run
+
+        *_, page = render(run)
+        saved = load_run(run)
+        if as_json:
+            typer.echo(summary_json(saved, run))
+        else:
+            print_run(saved, page, sys.stdout)
+        raise typer.Exit(saved.exit_code)
+
+
+@app.command("schema")
+def _schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead.")] = None,
+    debug: _Debug = False,
+) -> None:
+    """Print the JSON Schema of case.toml, for editors."""
+    with _told(debug):
+        import json
+
+        from parity.case.schema import json_schema
+
+        text = json.dumps(json_schema(), indent=2) + "\n"
+        if out is None:
+            typer.echo(text, nl=False)
+            return
+        from parity.report import write_text
+
+        write_text(out, text)
+
+
+@app.command("doctor")
+def _doctor(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are to be saved.")] = Path("reports"),
+    debug: _Debug = False,
+) -> None:
+    """Check that this machine can judge, and say which command mends it. Exit code 0 or 2."""
+    with _told(debug):
+        from parity.doctor import State, examine
+
+        states = set()
+        for finding in examine(out):
+            typer.echo(finding)
+            states.add(finding.state)
+        raise typer.Exit(COULD_NOT_JUDGE if State.BAD in states else 0)
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """Turn an error of the tree into its message and exit code 2; with ``debug``, into a traceback."""
+    try:
+        yield
+    except ParityError as error:
+        if debug:
+            raise
+        from parity.report.figures import printable
+
+        typer.echo(f"parity: {printable(str(error))}", err=True)
+        raise typer.Exit(COULD_NOT_JUDGE) from None
+    except KeyboardInterrupt:
+        typer.echo("parity: interrupted", err=True)
+        raise typer.Exit(COULD_NOT_JUDGE) from None
+
+
+def _require_available(backend: BackendName) -> None:
+    if backend is BackendName.TENSORRT:
+        raise BackendUnavailable(
+            f"backend {backend}: is not available in this release; "
+            "leave --backend out to forecast the precisions in ONNX Runtime"
+        )
+
+
+def _show_log(verbose: bool) -> None:
+    import logging
+
+    if verbose:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def _progress() -> Progress | None:
+    if not sys.stderr.isatty():
+        return None
+    from parity.progress import ProgressBar
+
+    return ProgressBar()

@@ -1,0 +1,117 @@
+"""``parity doctor``: is this machine ready to judge, and if not, which command mends it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from parity.environment import onnxruntime_conflict, package_versions
+from parity.errors import ParityError
+from parity.options import Provider, SessionOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OLDEST_PYTHON = (3, 11)
+_REQUIRED = (
+    *("filelock", "jinja2", "ml-dtypes", "numpy", "onnx", "pandas"),
+    *("platformdirs", "pydantic", "rich", "typer"),
+)
+# Each of these brings the module cv2; opencv-python also needs a display library, which servers lack.
+_OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
+
+
+class State(StrEnum):
+    """How one part of the machine stands."""
+
+    GOOD = "good"
+    BAD = "bad"
+    NOT_NEEDED = "not needed"
+    """Missing, and asked for by nothing that was requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report; ``detail`` of a bad one names the command that mends it."""
+
+    state: State
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.state:<10}  {self.subject}: {self.detail}"
+
+
+def examine(reports: Path) -> Iterator[Finding]:
+    """Yield what was found, part by part; ``reports`` is the folder where runs are to be saved."""
+    parts = [_python(), *(_package((name,)) for name in _REQUIRED), _package(_OPENCV)]
+    yield from parts
+    if any(part.state is State.BAD for part in parts):
+        # What follows imports these packages.
+        return
+    from parity.runner import cache_folder
+
+    yield from _onnxruntime()
+    yield from (_folder("cache folder", cache_folder()), _folder("reports folder", reports))
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= _OLDEST_PYTHON:
+        return Finding(State.GOOD, "python", version)
+    oldest = ".".join(map(str, _OLDEST_PYTHON))
+    return Finding(State.BAD, "python", f"{version}; make a virtual environment with Python {oldest} or later")
+
+
+def _package(alternatives: tuple[str, ...]) -> Finding:
+    found = package_versions(alternatives)
+    if found:
+        name, version = next(iter(found.items()))
+        return Finding(State.GOOD, name, version)
+    return Finding(State.BAD, alternatives[0], f"is not installed; run: pip install {alternatives[0]}")
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    conflict = onnxruntime_conflict()
+    if conflict:
+        subject, _, detail = conflict.partition(": ")
+        yield Finding(State.BAD, subject, detail)
+        return
+    yield _provider(Provider.CPU, State.BAD)
+    yield _provider(Provider.CUDA, State.NOT_NEEDED)
+
+
+def _provider(provider: Provider, state_without: State) -> Finding:
+    """Load a model of one node: a provider that is compiled in may still miss its libraries."""
+    from onnx import TensorProto, helper
+
+    from parity.backends import get_backend
+
+    subject = f"onnxruntime on {provider.upper()}"
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", value[:1], value[1:])
+    # The oldest pair that every supported runtime reads.
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    try:
+        backend = get_backend("onnxruntime")
+        with backend.open(model, SessionOptions(provider=provider)):
+            return Finding(State.GOOD, subject, backend.version)
+    except ParityError as error:
+        return Finding(state_without, subject, str(error))
+
+
+def _folder(subject: str, folder: Path) -> Finding:
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        # Permission bits do not tell of read-only mounts, quotas or a full disk; a file does.
+        with tempfile.TemporaryFile(dir=nearest) as probe:
+            probe.write(b"0")
+            probe.flush()
+    except OSError as error:
+        mend = f"make room in {nearest} and allow writing there"
+        return Finding(State.BAD, subject, f"{folder} cannot be written ({error.strerror}); {mend}")
+    return Finding(State.GOOD, subject, f"{folder} can be written")

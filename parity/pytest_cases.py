@@ -1,0 +1,179 @@
+"""Case files as pytest nodes: a file, its variants, and one item for each check."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from parity.errors import ParityError
+from parity.pytest_settings import FOLDER, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from parity.case import Case, Variant
+    from parity.pytest_settings import Settings
+    from parity.results import CaseRecord, Outcome, TensorOutcome
+    from parity.runner import CaseJudge, RunFolder
+
+CHECKS = ("outputs",)
+
+# Another project may call something else case.toml. Ours names a model or has one of these tables.
+_OUR_KEYS = re.compile(r"^\s*(?:model\s*=|\[+\s*(?:inputs|variants|tolerances|reference|calibration)\b)", re.MULTILINE)
+
+
+class CheckFailure(Exception):  # noqa: N818 - a finding that becomes a test's failure, as AssertionError does
+    """A check that did not pass; its outcome says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.headline)
+        self.outcome = outcome
+
+
+def is_case_file(path: Path) -> bool:
+    """Whether a ``case.toml`` is one of ours; an unreadable one is, so that it is told and not left out."""
+    try:
+        return _OUR_KEYS.search(path.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return True
+
+
+def failure_text(error: ParityError | CheckFailure) -> str:
+    """Return what a failed item prints; the first word tells what could not be judged from what disagrees."""
+    if isinstance(error, ParityError):
+        return f"ERROR: {error}"
+    outcome = error.outcome
+    text = outcome.message or outcome.headline
+    return text if outcome.verdict == "fail" else f"{outcome.verdict.upper()}: {text}"
+
+
+class CaseFile(pytest.File):
+    """One ``case.toml``. The first of its items that runs makes feeds and references, and the rest share them."""
+
+    _judge: CaseJudge | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The plugin's options."""
+        return self.config.stash[SETTINGS]
+
+    def collect(self) -> Iterator[VariantCases]:
+        """Yield the selected variants; all mistakes of the file make one collection error."""
+        from parity.case.loader import load_case
+        from parity.runner import select_variants, variant_label
+
+        try:
+            self.case: Case = load_case(self.path, allow_python=self.settings.allow_python)
+        except ParityError as error:
+            raise self.CollectError(str(error)) from None
+        for variant, backend in select_variants(self.case, (self.settings.backend,), self.settings.variants):
+            node: VariantCases = VariantCases.from_parent(self, name=variant_label(variant.name, backend))
+            node.variant, node.backend = variant, backend
+            yield node
+
+    def judge(self, variant: Variant, backend: str) -> Outcome:
+        """Judge a variant of this file.
+
+        Raises
+        ------
+        BackendError
+            The backend is missing.
+        RunError
+            A failing feed cannot be saved.
+        """
+        from parity.backends import get_backend
+        from parity.runner import open_case_judge
+
+        if self._judge is None:
+            self._judge = open_case_judge(self.case, self.settings.judging())
+        return self._judge.judge_variant(variant, get_backend(backend), self._run_folder())
+
+    def _run_folder(self) -> RunFolder | None:
+        from parity.runner import RunFolder
+
+        path = self.config.stash.get(FOLDER, None)
+        return RunFolder(path) if path else None
+
+    @property
+    def record(self) -> CaseRecord | None:
+        """What the case is made of, once an item was judged."""
+        return self._judge.record if self._judge else None
+
+    def teardown(self) -> None:
+        """Free what the items shared; pytest calls this before the next file's first item."""
+        if self._judge is not None:
+            self._judge.close()
+            self._judge = None
+
+
+class VariantCases(pytest.Collector):
+    """One variant of a case file."""
+
+    variant: Variant
+    backend: str
+
+    def collect(self) -> Iterator[CheckItem]:
+        """Yield the checks of the variant."""
+        for check in CHECKS:
+            item: CheckItem = CheckItem.from_parent(self, name=check)
+            item.add_marker("parity")
+            # With --dist loadgroup the items of a case meet in one worker and share its references. A group's name
+            # follows the last @ of an id, so it holds none itself.
+            if self.config.pluginmanager.hasplugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group(item.path.parent.as_posix().replace("@", "-at-")))
+            yield item
+
+
+class CheckItem(pytest.Item):
+    """One check on one variant of one case."""
+
+    outcome: Outcome | None = None
+
+    @property
+    def _variant(self) -> VariantCases:
+        assert isinstance(self.parent, VariantCases)
+        return self.parent
+
+    @property
+    def case_file(self) -> CaseFile:
+        """The file that the item stands in."""
+        assert isinstance(self._variant.parent, CaseFile)
+        return self._variant.parent
+
+    def runtest(self) -> None:
+        """Judge, keep the outcome and its figures, and fail unless it passes."""
+        self.outcome = self.case_file.judge(self._variant.variant, self._variant.backend)
+        self.user_properties.extend(figures_of(self.outcome))
+        if self.outcome.verdict != "pass":
+            raise CheckFailure(self.outcome)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **options: Any) -> Any:
+        """Return the message alone where the check or its input is at fault, and pytest's own report otherwise."""
+        if isinstance(excinfo.value, (CheckFailure, ParityError)):
+            return failure_text(excinfo.value)
+        return super().repr_failure(excinfo, *args, **options)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return the file and the title of the item's section."""
+        return self.path, None, f"{self.case_file.case.name}: {self._variant.name}: {self.name}"
+
+
+def figures_of(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    """Yield an outcome's figures as properties for JUnit: ``(output.figure, value)``."""
+    yield "verdict", str(outcome.verdict)
+    for tensor in outcome.tensors:
+        for name, value in _tensor_figures(tensor):
+            yield f"{tensor.output}.{name}", value
+
+
+def _tensor_figures(tensor: TensorOutcome) -> Iterator[tuple[str, object]]:
+    difference = tensor.difference
+    if difference is None:
+        return
+    for name in ("sqnr_db", "headroom", "mismatch_count", "element_count", "cosine", "rms"):
+        yield name, getattr(difference, name)
+    for name, worst in (("max_absolute", difference.worst_absolute), ("max_relative", difference.worst_relative)):
+        yield name, worst.difference if worst else 0.0

@@ -1,0 +1,57 @@
+"""What the fixture ``parity`` gives to tests that people write themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from parity.assertions import assert_close as _assert_close
+from parity.errors import RunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.pytest_settings import Settings
+    from parity.results import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRunner:
+    """Judges cases with the options of the pytest run."""
+
+    root: Path
+    settings: Settings
+
+    assert_close = staticmethod(_assert_close)
+
+    def run(self, case: str | Path, *, variant: str) -> Outcome:
+        """Judge one variant of a case and return the outcome, whatever its verdict.
+
+        Parameters
+        ----------
+        case
+            The case's folder or file, relative to pytest's root folder.
+        variant
+            Such as ``fp16`` or ``fp16@onnxruntime``.
+
+        Raises
+        ------
+        CaseError
+            The case file has mistakes.
+        BackendError
+            The backend is missing.
+        RunError
+            The case has no such variant, or several match.
+        """
+        from parity.backends import get_backend
+        from parity.case.loader import load_case
+        from parity.runner import open_case_judge, select_variants
+
+        loaded = load_case(self.root / case, allow_python=self.settings.allow_python)
+        chosen = select_variants(loaded, (self.settings.backend,), (variant,))
+        if len(chosen) != 1:
+            names = ", ".join(known.name for known in loaded.variants)
+            raise RunError(f"{loaded.name}: {len(chosen)} variants match {variant!r}; expected one of {names}")
+        [(only, backend)] = chosen
+        with open_case_judge(loaded, self.settings.judging()) as judge:
+            return judge.judge_variant(only, get_backend(backend))

@@ -1,0 +1,163 @@
+"""The run that ``--parity-out`` saves: one folder, also where several processes judge.
+
+An item's outcome travels on its test report, as the JSON of a run that holds it alone: pytest-xdist carries reports
+from its workers to the process that the user started, and an outcome is on disk as soon as its report has arrived.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from parity.errors import ParityError, RunError
+from parity.pytest_cases import CheckItem
+from parity.pytest_settings import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from parity.pytest_settings import Settings
+    from parity.results import Run
+    from parity.runner import RunFolder
+
+ATTRIBUTE = "parity_run"
+"""The attribute of a test report that carries an item's outcome."""
+
+
+class Recorder:
+    """The plugin of the process that the user started: takes outcomes from reports, saves and renders the run."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, out: Path) -> None:
+        self._config = config
+        self._settings = settings
+        self._out = out
+        self._folder: RunFolder | None = None
+        self._run: Run | None = None
+        self._report: Path | None = None
+        self._error = ""
+        self._ids: dict[tuple[str, str, str], str] = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist where failing feeds are saved."""
+        node.workerinput["parity_folder"] = str(self._open())
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Make the run's folder before the first item, so that a folder which cannot be made ends the run at once."""
+        if not session.config.option.collectonly and any(isinstance(item, CheckItem) for item in session.items):
+            session.config.stash[FOLDER] = self._open()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Save the outcome that a report carries."""
+        text = getattr(report, ATTRIBUTE, "")
+        if text and not self._error:
+            with self._told():
+                self._add(text, report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Render the reports; a run that could not be saved is not a success."""
+        if self._run is not None:
+            with self._told():
+                self._finish(is_complete=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+        elif self._folder is not None:
+            self._folder.path.rmdir()
+        if self._error and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say where the report is."""
+        if self._error:
+            terminalreporter.write_line(f"parity: the run could not be saved: {self._error}", red=True)
+        if self._report:
+            terminalreporter.write_line(f"parity: report: {self._report}")
+
+    def _open(self) -> Path:
+        """Make the run's folder, once.
+
+        Raises
+        ------
+        pytest.UsageError
+            It cannot be made.
+        """
+        from parity.runner.folder import create_run_folder
+
+        if self._folder is None:
+            try:
+                self._folder = create_run_folder(self._out, "pytest", datetime.now().astimezone())
+            except ParityError as error:
+                raise pytest.UsageError(str(error)) from None
+        return self._folder.path
+
+    def _add(self, text: str, item_id: str) -> None:
+        from parity.results import run_from_json
+
+        arrived = run_from_json(text, item_id)
+        self._require_name_apart(arrived, item_id)
+        run = self._run or replace(arrived, outcomes=(), selection=self._selection())
+        for outcome in arrived.outcomes:
+            run = run.with_outcome(outcome)
+        self._run = replace(run, cases=tuple(dict.fromkeys((*run.cases, *arrived.cases))))
+        self._save()
+
+    def _require_name_apart(self, arrived: Run, item_id: str) -> None:
+        """Refuse two items that would be one row of the report.
+
+        Raises
+        ------
+        RunError
+            Another item brought an outcome of the same case, variant and check.
+        """
+        for outcome in arrived.outcomes:
+            known = self._ids.setdefault(outcome.key, item_id)
+            if known != item_id:
+                raise RunError(f"{known} and {item_id}: are cases of one name; give each case of a run its own")
+
+    def _selection(self) -> dict[str, list[str]]:
+        return {"variants": list(self._settings.variants), "backends": [self._settings.backend]}
+
+    def _save(self) -> None:
+        assert self._folder is not None
+        assert self._run is not None
+        self._folder.save(self._run)
+
+    def _finish(self, *, is_complete: bool) -> None:
+        from parity.report import render
+
+        assert self._folder is not None
+        assert self._run is not None
+        self._run = replace(self._run, is_complete=is_complete)
+        self._save()
+        self._report = render(self._folder.path)[-1]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Keep an error for the summary: raised inside a hook it would end the test run as a defect of pytest."""
+        try:
+            yield
+        except ParityError as error:
+            self._error = str(error)
+
+
+def attach(report: pytest.TestReport, item: CheckItem, command: tuple[str, ...]) -> None:
+    """Put an item's outcome on its report."""
+    from parity.environment import describe_environment
+    from parity.results import Environment, Run, run_to_json
+
+    if item.outcome is None:
+        return
+    record = item.case_file.record
+    run = Run(
+        name="pytest",
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=command,
+        environment=Environment(**describe_environment()),
+        cases=(record,) if record else (),
+        outcomes=(item.outcome,),
+    )
+    setattr(report, ATTRIBUTE, run_to_json(run))

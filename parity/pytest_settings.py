@@ -1,0 +1,85 @@
+"""The plugin's options, parsed once into one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from parity.runner import JudgeSettings
+
+CASE_FILE_NAME = "case.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the options ask for.
+
+    Attributes
+    ----------
+    backend
+        What executes the variants.
+    variants
+        Names or wildcards of the variants to judge; empty for all.
+    out
+        The folder under which the run is saved; None saves nothing.
+    allow_python
+        Whether Python functions that a case names may run.
+    collect
+        Whether ``case.toml`` files are collected.
+    """
+
+    backend: str
+    variants: tuple[str, ...]
+    out: Path | None
+    allow_python: bool
+    collect: bool
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Settings:
+        """Read the options of a pytest run; a relative folder is relative to where pytest was called."""
+        out = config.getoption("parity_out")
+        return cls(
+            backend=config.getoption("parity_backend"),
+            variants=tuple(config.getoption("parity_variant")),
+            out=config.invocation_params.dir / out if out else None,
+            allow_python=not config.getoption("parity_no_python"),
+            collect=config.getini("parity_collect"),
+        )
+
+    def judging(self) -> JudgeSettings:
+        """Return how cases are judged."""
+        from parity.runner import JudgeSettings, cache_folder
+
+        return JudgeSettings(cache=cache_folder())
+
+
+SETTINGS = pytest.StashKey[Settings]()
+FOLDER = pytest.StashKey[Path]()
+"""The folder of the run, in every process that judges; absent where none is saved."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options of the plugin, all under one prefix."""
+    group = parser.getgroup("parity", "parity: models against their reference")
+    group.addoption(
+        "--parity-backend",
+        choices=("onnxruntime",),
+        default="onnxruntime",
+        help="what executes the variants (default: onnxruntime)",
+    )
+    group.addoption(
+        "--parity-variant",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="collect this variant only, such as fp16 or fp16@onnxruntime; repeatable",
+    )
+    group.addoption("--parity-out", metavar="FOLDER", help="save the run with its reports in a folder below this one")
+    group.addoption(
+        "--parity-no-python", action="store_true", help="refuse cases that bring Python functions of their own"
+    )
+    parser.addini("parity_collect", f"collect {CASE_FILE_NAME} files (default: true)", type="bool", default=True)

@@ -1,0 +1,41 @@
+"""A run's folder becomes a table, CSV, Markdown and HTML. Nothing is computed here, and no backend is imported.
+
+``run.json`` is the only input, so a saved run renders on a machine without the model, a runtime or a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parity.report.machine import summary_json
+from parity.report.terminal import print_run
+from parity.report.writing import write_text
+from parity.results import load_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["print_run", "render", "summary_json", "write_text"]
+
+
+def render(folder: Path) -> list[Path]:
+    """Write ``outputs.csv``, ``summary.md`` and ``report.html`` into a run's folder and return their paths.
+
+    All three are made before the first is written: a run that cannot be rendered leaves nothing half-written.
+
+    Raises
+    ------
+    RunError
+        ``run.json`` cannot be read or is not a run, or a file cannot be written.
+    """
+    from parity.report.html import report_html
+    from parity.report.markdown import summary_markdown
+    from parity.report.tables import outputs_csv
+
+    run = load_run(folder)
+    texts = {
+        "outputs.csv": outputs_csv(run),
+        "summary.md": summary_markdown(run),
+        "report.html": report_html(run),
+    }
+    return [write_text(folder / name, text) for name, text in texts.items()]

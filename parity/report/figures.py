@@ -1,0 +1,183 @@
+"""What every report shares: order, signs, and how a number reads. Nothing is measured here, only chosen and formatted.
+
+Names in a run come from models and case files, which anybody may have written, so text for a terminal or a plain file
+goes through ``printable`` first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from parity.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parity.difference import TensorDifference
+    from parity.results import ModelRecord, Outcome, Run, TensorOutcome
+
+SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.FAIL: "✗",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.ERROR: "!",
+    Verdict.SKIPPED: "–",  # noqa: RUF001 - an en dash is wider than a hyphen, as a sign should be
+}
+
+# A disagreement is a finding, an error is a missing one; both stand before what is merely undecided.
+_SEVERITY = {
+    verdict: rank
+    for rank, verdict in enumerate((Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.SKIPPED))
+}
+
+_VERDICT_LINES = {
+    0: "everything agrees",
+    1: "a disagreement was found",
+    2: "not everything could be judged",
+}
+
+_ROUNDING_WORDS = {
+    "fused": "folded as TensorRT folds, rounded at the boundaries of what it fuses",
+    "every-node": "rounded behind every node, nothing folded",
+    "qdq": "quantize/dequantize pairs, executed without optimisations",
+}
+
+FORECAST_NOTE = (
+    "A forecast in ONNX Runtime shows what the precision itself costs, overflow included. It does not show what an "
+    "engine adds: its kernels, its fusions and its order of summation."
+)
+
+# Whatever moves a cursor, sets a colour or reorders text: C0, C1, line separators, bidirectional controls, surrogates.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Return text with control characters spelled out; newlines and tabs stay."""
+    return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Return printable text with every run of white space made one space."""
+    return " ".join(printable(text).split())
+
+
+def failed(run: Run) -> list[Outcome]:
+    """Return the outcomes that keep a run from passing, worst first."""
+    return [outcome for outcome in worst_first(run) if outcome.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
+
+
+def worst_first(run: Run) -> list[Outcome]:
+    """Return the outcomes by severity, then by the headroom of their worst output; equals keep the run's order."""
+    return sorted(run.outcomes, key=lambda outcome: (_SEVERITY[outcome.verdict], -_outcome_headroom(outcome)))
+
+
+def worst_tensors(outcome: Outcome) -> list[TensorOutcome]:
+    """Return the judged tensors of an outcome by severity, then by headroom."""
+    return sorted(outcome.tensors, key=lambda tensor: (_SEVERITY[tensor.verdict], -_headroom(tensor)))
+
+
+def verdict_line(run: Run) -> str:
+    """Return the run's verdict in words, such as ``a disagreement was found: 1 fail, 3 pass``."""
+    if not run.outcomes:
+        return "nothing was judged"
+    counts = Counter(outcome.verdict for outcome in run.outcomes)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in _SEVERITY if counts[verdict]]
+    words = _VERDICT_LINES[run.exit_code]
+    incomplete = "" if run.is_complete else "; the run was interrupted, so more may be missing"
+    return f"{words}: {', '.join(parts)}{incomplete}"
+
+
+def run_verdict(run: Run) -> Verdict:
+    """Return the verdict that stands for the whole run."""
+    return {0: Verdict.PASS, 1: Verdict.FAIL}.get(run.exit_code, Verdict.ERROR)
+
+
+def has_forecast(run: Run) -> bool:
+    """Whether a variant was judged by executing its rounded graph in ONNX Runtime."""
+    return any(outcome.variant.endswith("@onnxruntime") for outcome in run.outcomes)
+
+
+def place(outcome: Outcome) -> str:
+    """Return ``case / variant / check``; an outcome that stands for a whole case has no variant."""
+    return " / ".join(part for part in (outcome.case, outcome.variant, outcome.check) if part)
+
+
+def variant_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+    """Return (``case / variant``, note) for everything that a reader should know of how variants were made."""
+    return [
+        (f"{outcome.case} / {outcome.variant}", note)
+        for outcome in outcomes
+        if outcome.model is not None
+        for note in (_rounding_note(outcome.model), *outcome.model.notes)
+        if note
+    ]
+
+
+def _rounding_note(model: ModelRecord) -> str:
+    if model.rounding not in _ROUNDING_WORDS:
+        return ""
+    folded = f", {model.folded_node_count} folded" if model.folded_node_count else ""
+    return (
+        f"rounding {model.rounding}: {_ROUNDING_WORDS[model.rounding]}; "
+        f"{model.nodes_changed} of {model.node_count} nodes at the precision{folded}"
+    )
+
+
+def mismatches(tensor: TensorOutcome) -> str:
+    """Return the mismatches of a tensor as ``n / total (p %)``, or ``n/a`` where nothing was compared."""
+    if tensor.difference is None:
+        return "n/a"
+    count, total = tensor.difference.mismatch_count, tensor.difference.element_count
+    return f"{count:,} / {total:,} ({percent(count, total)})"
+
+
+def mismatch_share(tensor: TensorOutcome) -> str:
+    """Return the mismatches of a tensor as ``n (p %)``, for narrow tables."""
+    if tensor.difference is None:
+        return "n/a"
+    count, total = tensor.difference.mismatch_count, tensor.difference.element_count
+    return f"{count:,} ({percent(count, total)})"
+
+
+def percent(count: int, total: int) -> str:
+    """Return a share as a percentage that is never rounded to 0 or to 100 % unless it is."""
+    share = 100 * count / total if total else 0.0
+    if 0 < share < 0.01:
+        return "<0.01 %"
+    if 99.99 < share < 100:
+        return ">99.99 %"
+    return f"{share:.3g} %" if share < 1 else f"{share:.2f} %"
+
+
+def decibel(value: float | None) -> str:
+    """Return a level in dB with one decimal, without its unit."""
+    return "n/a" if value is None or math.isnan(value) else f"{value:.1f}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio (headroom: measured / allowed) with three digits."""
+    return "n/a" if value is None or math.isnan(value) else f"{value:.3g}"
+
+
+def headroom(difference: TensorDifference) -> float:
+    """Return measured / allowed; a NaN or an infinity on one side only is beyond every bound."""
+    return math.inf if difference.nonfinite_mismatch_count else difference.headroom
+
+
+def number(value: float | None) -> str:
+    """Return a figure of a tensor with five digits."""
+    return "n/a" if value is None else f"{value:.5g}"
+
+
+def _outcome_headroom(outcome: Outcome) -> float:
+    return max((_headroom(tensor) for tensor in outcome.tensors), default=0.0)
+
+
+def _headroom(tensor: TensorOutcome) -> float:
+    value = 0.0 if tensor.difference is None else headroom(tensor.difference)
+    return 0.0 if math.isnan(value) else value

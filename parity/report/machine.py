@@ -1,0 +1,64 @@
+"""The JSON that ``parity run --json`` prints: verdicts and leading figures, strict JSON on one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from parity.report.figures import worst_first
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.results import Outcome, Run, TensorOutcome
+
+
+def summary_json(run: Run, folder: Path) -> str:
+    """Return a run as one line of strict JSON, worst outcome first; NaN and infinities are strings as in run.json."""
+    summary = {
+        "format_version": run.format_version,
+        "run": run.name,
+        "folder": str(folder),
+        "is_complete": run.is_complete,
+        "exit_code": run.exit_code,
+        "outcomes": [_outcome(outcome) for outcome in worst_first(run)],
+    }
+    return json.dumps(summary, allow_nan=False)
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    names = ("case", "variant", "precision", "check", "verdict", "headline", "message", "replay", "failing_feed")
+    return {
+        **{name: getattr(outcome, name) for name in names},
+        "duration_s": outcome.duration_s,
+        "outputs": [_tensor(tensor) for tensor in outcome.tensors],
+    }
+
+
+def _tensor(tensor: TensorOutcome) -> dict[str, object]:
+    shared: dict[str, object] = {
+        "output": tensor.output,
+        "verdict": tensor.verdict,
+        "reasons": tensor.reasons,
+        "noise_floor_db": tensor.noise_floor_db,
+    }
+    difference = tensor.difference
+    if difference is None:
+        return shared
+    return shared | {
+        "sqnr_db": _strict(difference.sqnr_db),
+        "headroom": _strict(difference.headroom),
+        "mismatch_count": difference.mismatch_count,
+        "element_count": difference.element_count,
+        "max_absolute": _strict(difference.worst_absolute.difference if difference.worst_absolute else 0.0),
+        "max_relative": _strict(difference.worst_relative.difference if difference.worst_relative else 0.0),
+    }
+
+
+def _strict(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,58 @@
+"""A pytest run inside a test: the plugin on, no cache provider noise, two known cases beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.tiny_cases import PLUGIN, process_environment, write_matmul_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_once() -> None:
+    """Load what the plugin loads late: pytester forgets modules that a run inside a test was the first to import."""
+    import onnxruntime
+    import pandas as pd
+
+    import parity.backends.onnxruntime
+    import parity.pytest_fixture
+    import parity.report.html
+    import parity.report.markdown
+    import parity.report.tables
+    import parity.runner
+
+    assert onnxruntime
+    assert pd
+    assert parity
+
+
+class RunPytest(Protocol):
+    def __call__(self, *words: str | Path) -> pytest.RunResult: ...
+
+
+PLAIN_AND_XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
+
+
+@pytest.fixture
+def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunPytest:
+    """Run pytest in this process; workers of pytest-xdist are processes of their own."""
+    monkeypatch.setenv("PARITY_CACHE_DIR", str(pytester.path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", process_environment()["PYTHONPATH"])
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return lambda *words: pytester.runpytest_inprocess(*PLUGIN, "-p", "no:randomly", *map(str, words))
+
+
+@pytest.fixture
+def good(pytester: pytest.Pytester) -> Path:
+    """A case whose fp32 and fp16 pass."""
+    return write_matmul_case(pytester.path / "cases" / "good")
+
+
+@pytest.fixture
+def hot(pytester: pytest.Pytester) -> Path:
+    """A case whose fp32 passes and whose fp16 overflows."""
+    return write_matmul_case(pytester.path / "cases" / "hot", scale=1e6)

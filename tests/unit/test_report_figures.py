@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parity.report import figures
+from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, SKIPPED, TENSOR, UNDECIDED, make_run
+
+FINITE = replace(DIFFERENCE, nonfinite_mismatch_count=0)
+
+
+def test_outcomes_stand_worst_first() -> None:
+    assert figures.worst_first(EVERYTHING) == [FAILING, BROKEN, UNDECIDED, PASSING, SKIPPED]
+
+
+def test_of_two_failures_the_larger_headroom_stands_first_and_nan_stands_last() -> None:
+    def with_headroom(headroom: float):
+        return replace(FAILING, tensors=(replace(TENSOR, difference=replace(FINITE, headroom=headroom)),))
+
+    small, large, unknown = with_headroom(1.5), with_headroom(math.inf), with_headroom(math.nan)
+    assert figures.worst_first(make_run(small, unknown, large)) == [large, small, unknown]
+
+
+def test_a_nan_on_one_side_is_beyond_every_bound() -> None:
+    assert figures.headroom(replace(DIFFERENCE, headroom=0.0, nonfinite_mismatch_count=1)) == math.inf
+
+
+def test_an_outcome_of_a_whole_case_has_no_empty_part_in_its_place() -> None:
+    assert figures.place(replace(BROKEN, variant="", check="case")) == "shapes / case"
+
+
+def test_only_pass_and_skipped_do_not_count_as_failed() -> None:
+    assert figures.failed(EVERYTHING) == [FAILING, BROKEN, UNDECIDED]
+
+
+def test_verdict_line_counts_every_verdict() -> None:
+    assert figures.verdict_line(EVERYTHING) == (
+        "not everything could be judged: 1 fail, 1 error, 1 inconclusive, 1 pass, 1 skipped"
+    )
+
+
+def test_verdict_line_of_a_run_without_outcomes_does_not_claim_agreement() -> None:
+    assert figures.verdict_line(make_run()) == "nothing was judged"
+
+
+def test_verdict_line_says_that_a_run_was_interrupted() -> None:
+    assert "interrupted" in figures.verdict_line(make_run(PASSING, is_complete=False))
+
+
+def test_rounding_mode_is_among_the_notes_of_a_variant() -> None:
+    [(subject, note)] = figures.variant_notes([FAILING])
+    assert subject == "shapes / fp16@onnxruntime"
+    assert note.startswith("rounding fused:")
+    assert "41 of 60 nodes" in note
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "text"),
+    [(0, 10, "0 %"), (1, 10**9, "<0.01 %"), (10**9 - 1, 10**9, ">99.99 %"), (10, 10, "100.00 %"), (0, 0, "0 %")],
+)
+def test_percentages_are_zero_or_hundred_only_where_the_counts_are(count: int, total: int, text: str) -> None:
+    assert figures.percent(count, total) == text
+
+
+@given(st.text())
+def test_printable_text_moves_no_cursor_and_keeps_what_is_printable(text: str) -> None:
+    shown = figures.printable(text)
+    assert all(character in "\n\t" or ord(character) >= 0x20 for character in shown)
+    assert not set(shown) & set("\x1b\x7f\x9b\u202e\u2066")
+    assert figures.printable(shown) == shown
+    if text.isprintable():
+        assert shown == text
+
+
+def test_an_escape_sequence_in_a_name_is_spelled_out() -> None:
+    assert figures.printable("a\x1b[31mb") == "a\\x1b[31mb"

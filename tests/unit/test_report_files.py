@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import errno
+import math
+import re
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from parity.difference import TensorDifference
+from parity.errors import RunError
+from parity.report import render
+from parity.report.html import report_html
+from parity.report.markdown import MAX_BYTES, summary_markdown
+from parity.report.tables import OUTPUT_COLUMNS, outputs_csv
+from tests.run_examples import (
+    BROKEN,
+    DIFFERENCE,
+    EVERYTHING,
+    FAILING,
+    PASSING,
+    TENSOR,
+    attack_everywhere,
+    make_run,
+    save,
+)
+
+ATTACK = "<script>alert('x')</script><img src=x onerror=\"alert(1)\">{{ 7 * 7 }}```|\n](javascript:x)\x1b[2J"
+
+
+class Tags(HTMLParser):
+    """Collects every tag, attribute and piece of text of a document."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(document)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save(EVERYTHING, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    from io import StringIO
+
+    return pd.read_csv(StringIO(outputs_csv(EVERYTHING)))
+
+
+def test_render_writes_three_files_and_leaves_no_temporary_one(folder: Path) -> None:
+    paths = render(folder)
+    assert [path.name for path in paths] == ["outputs.csv", "summary.md", "report.html"]
+    assert {path.name for path in folder.iterdir()} == {"run.json", "outputs.csv", "summary.md", "report.html"}
+
+
+def test_rendering_twice_gives_the_same_bytes(folder: Path) -> None:
+    first = [path.read_bytes() for path in render(folder)]
+    assert [path.read_bytes() for path in render(folder)] == first
+
+
+def test_a_folder_without_a_run_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run\.json"):
+        render(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_refuses_leaves_the_old_report_and_nothing_half_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    render(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real = Path.write_text
+
+    def refuse(path: Path, text: str, **options: str) -> int:
+        real(path, text[:10], **options)
+        raise OSError(code, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(RunError, match=r"outputs\.csv: cannot be written \(.*try again"):
+        render(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_csv_has_one_row_for_each_tensor_and_one_for_an_outcome_without_tensors(rows: pd.DataFrame) -> None:
+    assert len(rows) == 5
+    [error] = rows[rows.variant == BROKEN.variant].to_dict("records")
+    assert error["verdict"] == "error"
+    assert error["reasons"] == BROKEN.headline
+    assert math.isnan(error["element_count"])
+
+
+def test_csv_carries_every_figure_of_a_difference() -> None:
+    first_columns = {
+        "worst_absolute": "max_absolute",
+        "worst_relative": "max_relative",
+        "first_nonfinite": "first_nonfinite_index",
+        "actual": "actual_minimum",
+        "expected": "expected_minimum",
+    }
+    for field in fields(TensorDifference):
+        assert first_columns.get(field.name, field.name) in OUTPUT_COLUMNS
+
+
+def test_csv_figures_equal_those_of_the_run(rows: pd.DataFrame) -> None:
+    [row] = rows[rows.variant == FAILING.variant].to_dict("records")
+    assert row["sqnr_db"] == DIFFERENCE.sqnr_db
+    assert row["mismatch_fraction"] == 12 / 2000
+    assert (row["max_absolute"], row["max_absolute_index"], row["max_absolute_feed"]) == (0.25, "0 7", 3)
+    assert row["shape"] == "8x250"
+    [good] = rows[rows.variant == PASSING.variant].to_dict("records")
+    assert good["sqnr_db"] == math.inf
+    assert good["max_absolute"] == 0
+
+
+def test_csv_tells_a_figure_that_is_not_a_number_from_a_missing_one() -> None:
+    undefined = replace(FAILING, tensors=(replace(TENSOR, difference=replace(DIFFERENCE, cosine=math.nan)),))
+    header, row, error = outputs_csv(make_run(undefined, BROKEN)).splitlines()
+    place = header.split(",").index("cosine")
+    assert row.split(",")[place] == "nan"
+    assert error.split(",")[place] == ""
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x"])
+def test_a_name_that_a_spreadsheet_would_run_is_quoted(name: str) -> None:
+    table = outputs_csv(make_run(replace(FAILING, case=name)))
+    assert table.splitlines()[1].startswith(f"'{name},")
+
+
+def test_summary_starts_with_the_verdict_and_stands_worst_first() -> None:
+    summary = summary_markdown(EVERYTHING)
+    assert summary.startswith("# ! parity: not everything could be judged")
+    table = [line for line in summary.splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].split()[1] for row in table[1:]] == ["fail", "error", "inconclusive", "pass", "skipped"]
+
+
+def test_summary_carries_messages_replay_and_rounding() -> None:
+    summary = summary_markdown(EVERYTHING)
+    assert FAILING.message in summary
+    assert FAILING.replay in summary
+    assert "rounding fused" in summary
+    assert "A forecast in ONNX Runtime" in summary
+
+
+def test_summary_stays_below_its_limit_and_counts_what_it_leaves_out() -> None:
+    many = make_run(*(replace(FAILING, case=f"case-{i}-{'ü' * 400}", message="m" * 9000) for i in range(3000)))
+    summary = summary_markdown(many)
+    assert 0.5 * MAX_BYTES < len(summary.encode()) < MAX_BYTES
+    counts = re.findall(r"^([\d,]+) more (\w+) are in (\S+)\.$", summary, re.M)
+    assert [(what, where) for _, what, where in counts] == [
+        ("outcomes", "outputs.csv"),
+        ("failures", "report.html"),
+        ("notes", "report.html"),
+    ]
+    shown = sum(line.startswith("| ✗") for line in summary.splitlines())
+    assert shown + int(counts[0][0].replace(",", "")) == 3000
+
+
+def test_summary_of_one_enormous_message_stays_below_its_limit() -> None:
+    assert len(summary_markdown(make_run(replace(FAILING, message="`" * 3_000_000))).encode()) < MAX_BYTES
+
+
+def test_no_string_of_a_run_becomes_markdown_or_html_in_the_summary() -> None:
+    summary = summary_markdown(attack_everywhere(EVERYTHING, ATTACK))
+    outside = re.sub(r"(?ms)^(`{3,})text\n.*?^\1\n", "", summary)
+    assert re.search(r"(?<!\\)<", outside) is None
+    assert re.search(r"(?<!\\)\]", outside) is None
+    assert "\x1b" not in summary
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in outside.splitlines() if line.startswith("|")}
+    assert columns == {9}
+
+
+def test_no_string_of_a_run_becomes_markup_in_the_html_report() -> None:
+    poisoned = attack_everywhere(EVERYTHING, ATTACK)
+    attacked, plain = Tags(report_html(poisoned)), Tags(report_html(EVERYTHING))
+    assert [tag for tag, _ in attacked.tags if tag in ("script", "img", "iframe")] == []
+    assert {tag for tag, _ in attacked.tags} <= {tag for tag, _ in plain.tags}
+    assert [name for _, attributes in attacked.tags for name in attributes if name.startswith("on")] == []
+    assert "{{ 7 * 7 }}" in attacked.text
+    assert "\x1b" not in attacked.text
+
+
+def test_every_string_that_the_html_report_shows_was_escaped() -> None:
+    """Counts attacks in the text, so that a report which drops the strings cannot pass for one that escapes them."""
+    assert report_html(attack_everywhere(EVERYTHING, ATTACK)).count("&lt;script&gt;") > 20
+
+
+def test_html_report_opens_offline_and_forbids_scripts() -> None:
+    page = Tags(report_html(EVERYTHING))
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "img")]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    policies = [attributes.get("content") for _, attributes in page.tags if "http-equiv" in attributes]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_every_link_of_the_html_report_has_its_target() -> None:
+    page = Tags(report_html(EVERYTHING))
+    targets = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {attributes["href"].removeprefix("#") for tag, attributes in page.tags if tag == "a"} <= targets
+
+
+def test_html_report_shows_verdict_first_then_matrix_message_and_replay() -> None:
+    text = Tags(report_html(EVERYTHING)).text
+    places = [
+        text.index(part)
+        for part in ("not everything could be judged", "Cases and variants", "✗ fail", FAILING.message, FAILING.replay)
+    ]
+    assert places == sorted(places)
+    assert "onnxruntime" in text[places[-1] :]
+
+
+def test_html_report_of_an_interrupted_run_says_so() -> None:
+    assert "This run was interrupted" in report_html(make_run(PASSING, is_complete=False))
+    assert "This run was interrupted" not in report_html(make_run(PASSING))
