@@ -110,8 +110,18 @@ def iterate_initializers(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def hash_model(model: ModelProto) -> str:
-    """Return the SHA-256 of a model whose external data is loaded, so that the data is part of it."""
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    """Return the SHA-256 of a model whose external data is loaded, so that the data is part of it.
+
+    Part by part, because protobuf refuses to serialize a message of 2 GiB.
+    """
+    digest = hashlib.sha256()
+    graph = model.graph
+    parts = (model.opset_import, model.functions, graph.input, graph.output, graph.node, graph.initializer)
+    for part in (*parts, graph.sparse_initializer):
+        digest.update(f"{len(part)}\n".encode())
+        for message in part:
+            digest.update(message.SerializeToString(deterministic=True))
+    return digest.hexdigest()
 
 
 def model_interface(model: ModelProto) -> ModelInterface:

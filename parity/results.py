@@ -58,7 +58,8 @@ class ModelRecord:
     """What was executed for a variant.
 
     ``nodes_changed`` counts the nodes of the typed model that compute at the precision; ``notes`` are sentences on what
-    was folded, kept, clamped or converted, for the report. ``rounding`` is ``fused``, ``every-node``, ``qdq`` or ``none``.
+    was folded, kept, clamped or converted, for the report. ``rounding`` is ``fused``, ``every-node``, ``qdq``, ``tf32``
+    or ``none``.
     """
 
     reference_sha256: str
@@ -137,7 +138,8 @@ class CaseRecord:
 class Run:
     """All outcomes of one invocation.
 
-    ``is_complete`` is false while the run goes on, and stays so after a crash or Ctrl-C: ``parity run --resume`` goes on.
+    ``is_complete`` is false while the run goes on, and stays so after a crash or Ctrl-C; ``parity run --resume`` goes
+    on from there.
     ``selection`` is what was asked for, which ``--resume`` repeats.
     """
 
@@ -175,7 +177,8 @@ def _adapter() -> Any:
 
 def run_to_json(run: Run) -> str:
     """Return a run as JSON; NaN and infinities are strings, so that any reader takes it."""
-    return _adapter().dump_json(run, indent=1).decode()
+    text: str = _adapter().dump_json(run, indent=1).decode()
+    return text
 
 
 def run_from_json(text: str, where: str) -> Run:

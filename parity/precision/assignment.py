@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from parity.options import PrecisionOptions
 
-HALF_TYPES = {Precision.FP16: TensorProto.FLOAT16, Precision.BF16: TensorProto.BFLOAT16}
+HALF_TYPES: dict[Precision, int] = {Precision.FP16: TensorProto.FLOAT16, Precision.BF16: TensorProto.BFLOAT16}
+# The largest finite value: (2 - 2^-10) * 2^15 and (2 - 2^-7) * 2^127.
+_LARGEST: dict[int, float] = {TensorProto.FLOAT16: 65504.0, TensorProto.BFLOAT16: (2 - 2.0**-7) * 2.0**127}
 # Nodes that stay as they are: an attribute names their type, or their numbers are the quantization itself.
 _NEVER = frozenset({"Cast", "Constant", "ConstantOfShape", "EyeLike", "Bernoulli", "RandomNormal", "RandomUniform",
                     "RandomNormalLike", "RandomUniformLike", "QuantizeLinear", "DequantizeLinear",
@@ -99,8 +101,7 @@ def round_array(values: np.ndarray, elem_type: int) -> np.ndarray:
 
     Infinities and NaN stay what they are. Returns an array of the half dtype.
     """
-    dtype = _dtype(elem_type)
-    largest = float(ml_dtypes.finfo(dtype).max)
+    dtype, largest = _dtype(elem_type), _LARGEST[elem_type]
     clamped = np.where(np.isinf(values), values, np.clip(values, -largest, largest))
     return clamped.astype(dtype)
 
@@ -121,7 +122,7 @@ class RoundingLoss:
 def rounding_loss(name: str, values: np.ndarray, elem_type: int) -> RoundingLoss:
     """Count what rounding float32 values to a half type destroys."""
     rounded = round_array(values, elem_type).astype(np.float32)
-    largest = float(ml_dtypes.finfo(_dtype(elem_type)).max)
+    largest = _LARGEST[elem_type]
     clamped = np.isfinite(values) & (np.abs(values) > largest)
     return RoundingLoss(
         name, values.size, int(np.count_nonzero(clamped)), int(np.count_nonzero((values != 0) & (rounded == 0)))

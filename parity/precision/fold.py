@@ -209,9 +209,10 @@ def _channels_of(node: NodeProto, attributes: dict[str, Any]) -> tuple[int, int]
 
 def _scale_channels(weights: np.ndarray, scale: np.ndarray, axis: int, group: int) -> np.ndarray:
     if group == 1:
-        return weights * scale.reshape([-1 if i == axis else 1 for i in range(weights.ndim)])
+        scale = scale.reshape([-1 if i == axis else 1 for i in range(weights.ndim)])
+        return np.asarray(weights * scale)
     grouped = weights.reshape(group, -1, *weights.shape[1:]) * scale.reshape(group, 1, -1, *[1] * (weights.ndim - 2))
-    return grouped.reshape(weights.shape)
+    return np.reshape(grouped, weights.shape)
 
 
 def split_biases(model: ModelProto, assignment: Assignment) -> frozenset[str]:

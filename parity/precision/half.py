@@ -30,7 +30,7 @@ from parity.precision.scope import Scope, enter, open_scope, subgraphs
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
-_SUFFIX = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+_SUFFIX: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 
 
 @dataclass(slots=True)
@@ -121,7 +121,9 @@ class _Converter:
         scope = state.scope
         for subgraph in subgraphs(node):
             inner = enter(subgraph, scope.opsets, scope)
-            floats = {value.name: TensorProto.FLOAT for value in subgraph.output if inner.is_float(value.name)}
+            floats: dict[str, int] = {
+                value.name: TensorProto.FLOAT for value in subgraph.output if inner.is_float(value.name)
+            }
             self.convert(_State(inner, state, floats))
         half = self.assignment.get(node.name, TensorProto.FLOAT)
         slots = half_slots(node, scope)

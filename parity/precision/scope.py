@@ -6,7 +6,6 @@ nothing about the inside of Loop and If.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onnx import ModelProto
     from onnx.defs import OpSchema
 
@@ -155,6 +156,6 @@ def _concrete(formal: str) -> int:
     name = formal.removeprefix("tensor(").removesuffix(")").upper()
     return (
         TensorProto.DataType.Value(name)
-        if formal.startswith("tensor(") and name in TensorProto.DataType.keys()
+        if formal.startswith("tensor(") and name in set(TensorProto.DataType.keys())
         else UNKNOWN
     )

@@ -10,8 +10,8 @@ from parity.precision.names import tensor_names, unused_name
 from parity.precision.qdq import QUANTIZED_OPERATORS
 from parity.precision.scope import open_scope
 
-# Veltkamp's splitting (Dekker 1971): with c = x * (2^13 + 1), c - (c - x) is x rounded to 24 - 13 = 11 significant bits. It is
-# exact float32 arithmetic, so it can stand in a graph as three operators.
+# Veltkamp's splitting (Dekker 1971): with c = x * (2^13 + 1), c - (c - x) is x rounded to 24 - 13 = 11 significant
+# bits. It is exact float32 arithmetic, so it can stand in a graph as three operators.
 _SPLIT = np.float32(2**13 + 1)
 
 
