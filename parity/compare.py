@@ -104,9 +104,7 @@ class TensorComparison:
 
         Means, percentiles, SQNR and cosine are NaN where no element is finite on both sides.
         """
-        total = Tally()
-        for tally in self._tallies:
-            total.merge(tally)
+        total = self._tallies[0] if len(self._tallies) == 1 else _merged(self._tallies)
         return total.difference(self._steps(total))
 
     @property
@@ -191,6 +189,13 @@ def _measure_in_threads(gauge: Gauge, tallies: list[Tally]) -> None:
         jobs = [pool.submit(measure, gauge, tally, i, count) for i, tally in enumerate(tallies)]
     for job in jobs:
         job.result()
+
+
+def _merged(tallies: list[Tally]) -> Tally:
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    return total
 
 
 def _check_tolerance(tolerance: Tolerance) -> None:

@@ -27,6 +27,9 @@ _SAFE_LOW, _SAFE_HIGH = 2.0**-500, 2.0**490
 # OpenBLAS starts threads of its own for vectors of more than 10000 elements; rows stay below.
 _DOT_ROW = 4096
 
+# Gathering up to this share of a block is cheaper than computing all of it.
+_FEW = 1 / 16
+
 _EXPONENT_BITS = np.int64(0x7FF0000000000000)
 
 
@@ -150,11 +153,11 @@ def _measure_pairs(
     if peak == 0.0:
         tally.histogram.add_zeros(block.actual.size)
     else:
-        _measure_difference(gauge, tally, block, peak)
+        _measure_difference(gauge, tally, block, peak, expected_peak)
     return squares
 
 
-def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float) -> None:
+def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float, expected_peak: float) -> None:
     _add_difference(tally, block, peak)
     tally.histogram.add(block.difference)
     if peak > tally.worst:
@@ -162,8 +165,8 @@ def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float) 
     np.abs(block.expected, out=block.work)
     largest_ratio = _measure_relative(gauge, tally, block, peak)
     if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
-        _measure_ulp(gauge.smallest_normal, tally, block)
-    _measure_bound(gauge.tolerance, tally, block)
+        _measure_ulp(gauge.smallest_normal, tally, block, peak)
+    _measure_bound(gauge.tolerance, tally, block, expected_peak)
 
 
 def _add_difference(tally: Tally, block: _Block, peak: float) -> None:
@@ -204,16 +207,25 @@ def _measure_relative(gauge: Gauge, tally: Tally, block: _Block, peak: float) ->
     return largest if smallest > 0.0 else math.inf
 
 
-def _measure_ulp(smallest_normal: float, tally: Tally, block: _Block) -> None:
-    """Update the worst ``|a - e|`` over the power of two at ``|e|``, which is at most twice the relative error."""
-    power = block.ratio
-    np.bitwise_and(block.expected.view(np.int64), _EXPONENT_BITS, out=power.view(np.int64))
+def _measure_ulp(smallest_normal: float, tally: Tally, block: _Block, peak: float) -> None:
+    """Update the worst ``|a - e|`` over the power of two at ``|e|``; ``work`` holds ``|expected|``.
+
+    That power is over ``|e| / 2``, so only a reference under twice ``peak / tally.ulp`` can make a new worst.
+    """
+    candidates = block.work < (2.0 * peak / tally.ulp if tally.ulp else math.inf)
+    count = int(np.count_nonzero(candidates))
+    difference, expected = block.difference, block.expected
+    if count <= block.work.size * _FEW:
+        chosen = np.flatnonzero(candidates)
+        difference, expected = difference[chosen], expected[chosen]
+    power = block.ratio[: expected.size]
+    np.bitwise_and(expected.view(np.int64), _EXPONENT_BITS, out=power.view(np.int64))
     np.maximum(power, smallest_normal, out=power)
-    np.divide(block.difference, power, out=power)
-    tally.ulp = max(tally.ulp, float(power.max()))
+    np.divide(difference, power, out=power)
+    tally.ulp = max(tally.ulp, _largest(power))
 
 
-def _measure_bound(tolerance: Tolerance, tally: Tally, block: _Block) -> None:
+def _measure_bound(tolerance: Tolerance, tally: Tally, block: _Block, expected_peak: float) -> None:
     """Count what misses ``atol + rtol * |e|``; ``work`` holds ``|e|`` and becomes the bound.
 
     A quotient of two float64 numbers exceeds 1 exactly where the first exceeds the second.
@@ -221,7 +233,7 @@ def _measure_bound(tolerance: Tolerance, tally: Tally, block: _Block) -> None:
     allowed = np.multiply(block.work, tolerance.rtol, out=block.work)
     np.add(allowed, tolerance.atol, out=allowed)
     share = np.divide(block.difference, allowed, out=block.ratio)
-    if not math.isfinite(float(allowed.max())):
+    if not math.isfinite(tolerance.rtol * expected_peak + tolerance.atol):
         _resolve_undefined(share, block.difference, allowed)
     # What is still undefined is 0 / 0: equal elements that need no room.
     largest = _largest(share)
@@ -240,7 +252,7 @@ def _resolve_undefined(share: Doubles, difference: Doubles, allowed: Doubles) ->
 
 def _largest(quotients: Doubles) -> float:
     """Return the largest of non-negative numbers, NaN passed over; 0.0 where all are NaN."""
-    return max(0.0, float(np.fmax.reduce(quotients)))
+    return float(np.fmax.reduce(quotients, initial=0.0))
 
 
 def _element(gauge: Gauge, block: _Block, i: int, difference: float) -> Element:

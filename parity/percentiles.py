@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
 _MANTISSA_BITS = 7
@@ -54,17 +56,17 @@ class ErrorHistogram:
         self._counts += other._counts
         self._count += other._count
 
-    def percentile(self, per_mille: int, maximum: float) -> float:
-        """Return the smallest error that ``per_mille`` of 1000 do not exceed, NaN where nothing was counted.
+    def percentiles(self, per_mille: Sequence[int], maximum: float) -> list[float]:
+        """Return the smallest errors that so many of 1000 do not exceed, NaN where nothing was counted.
 
         ``maximum`` is the exact largest error, which no percentile can exceed.
         """
         if not self._count:
-            return math.nan
+            return [math.nan for _ in per_mille]
         self._flush()
-        rank = -(-self._count * per_mille // 1000)
-        key = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return min(_largest_of_bin(key), maximum)
+        ranks = [-(-self._count * share // 1000) for share in per_mille]
+        keys = np.searchsorted(np.cumsum(self._counts), ranks)
+        return [min(_largest_of_bin(int(key)), maximum) for key in keys]
 
     def _flush(self) -> None:
         counts = np.bincount(self._keys[: self._pending])

@@ -109,6 +109,7 @@ class Tally:
     def difference(self, max_ulp: float) -> TensorDifference:
         """Return the figures of everything counted."""
         count = self.pair_count
+        p50, p99, p999 = self.histogram.percentiles((500, 990, 999), self.worst)
         return TensorDifference(
             element_count=self.element_count,
             mismatch_count=self.mismatch_count,
@@ -119,9 +120,9 @@ class Tally:
             mean_absolute=self.absolute.over(count) if count else math.nan,
             rms=self.noise.root_over(count) if count else math.nan,
             bias=self.signed.over(count) if count else math.nan,
-            p50_absolute=self.histogram.percentile(500, self.worst),
-            p99_absolute=self.histogram.percentile(990, self.worst),
-            p999_absolute=self.histogram.percentile(999, self.worst),
+            p50_absolute=p50,
+            p99_absolute=p99,
+            p999_absolute=p999,
             percentile_bin_error=BIN_ERROR,
             sqnr_db=decibels(self.expected_squares, self.noise),
             cosine=cosine(self.products, self.actual_squares, self.expected_squares),

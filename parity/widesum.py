@@ -55,7 +55,7 @@ def cosine(product: WideSum, first: WideSum, second: WideSum) -> float:
         return math.nan
     ratio = product.mantissa / math.sqrt(first.mantissa * second.mantissa)
     # The quotient of the norms is at most 1, so this power of two cannot overflow.
-    return max(-1.0, min(1.0, ratio * 2.0 ** (product.exponent - (first.exponent + second.exponent) / 2)))
+    return max(-1.0, min(1.0, ratio * math.exp2(product.exponent - (first.exponent + second.exponent) / 2)))
 
 
 def decibels(signal: WideSum, noise: WideSum) -> float:

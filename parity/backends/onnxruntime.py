@@ -9,7 +9,7 @@ import ctypes
 import re
 import tempfile
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes  # noqa: F401 - teaches numpy.dtype() the names bfloat16 and float8_*
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 
 from parity.backends.validation import check_feed
 from parity.environment import onnxruntime_conflict
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from onnx import ModelProto
-
-PROTOBUF_LIMIT = 2**31 - 1
-"""Bytes that one serialised message may have; a larger model keeps its weights in a second file."""
 
 _FATAL_ONLY = 4  # What ONNX Runtime logs as an error it also raises, and the text of the exception is in the report.
 
@@ -196,15 +194,25 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
 @contextmanager
 def _loadable(model: ModelProto) -> Iterator[bytes | str]:
     """Yield a model as bytes or, above protobuf's limit, as a file with its weights beside it."""
-    with ExitStack() as stack:
-        if model.ByteSize() <= PROTOBUF_LIMIT:
-            yield model.SerializeToString()
-            return
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
+    content = _serialize(model)
+    if content is not None:
+        yield content
+        return
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         separate = onnx.ModelProto()
         separate.CopyFrom(model)  # Saving with external data rewrites the model that it is given.
-        onnx.save_model(separate, folder / "model.onnx", save_as_external_data=True, location="weights.bin")
-        yield str(folder / "model.onnx")
+        path = Path(folder) / "model.onnx"
+        onnx.save_model(separate, path, save_as_external_data=True, location="weights.bin")
+        yield str(path)
+
+
+def _serialize(model: ModelProto) -> bytes | None:
+    """Return a model as bytes, None above the 2 GiB that a protobuf message may have."""
+    try:
+        return bytes(model.SerializeToString())
+    except (EncodeError, ValueError):
+        # Which of the two depends on protobuf's release; even the size cannot be asked for without raising.
+        return None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Every pass over ``Feeds`` makes the same feeds again, so that each runtime is gi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -137,20 +138,20 @@ def _python_feeds(source: PythonSource, interface: ModelInterface) -> Iterator[F
 
 
 def as_tensors(item: object, where: str) -> dict[str, np.ndarray]:
-    """Return what user code gave as a mapping of names to arrays.
+    """Return what user code gave as a mapping of names to arrays, copied: the code may use its buffers again.
 
     Raises
     ------
     FeedError
         It is no such mapping. ``where`` stands before the message.
     """
-    if not hasattr(item, "items"):
+    if not isinstance(item, Mapping):
         raise FeedError(f"{where}: is {type(item).__name__}; expected a mapping of name to NumPy array")
     tensors: dict[str, np.ndarray] = {}
     for name, tensor in item.items():
         if not isinstance(tensor, np.ndarray | np.generic):
             raise FeedError(f"{where}: {name!r} is {type(tensor).__name__}; expected a NumPy array")
-        tensors[str(name)] = np.asarray(tensor)
+        tensors[str(name)] = np.array(tensor)
     return tensors
 
 

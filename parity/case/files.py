@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -74,5 +75,8 @@ def write_npz(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
                     np.lib.format.write_array(stream, np.asanyarray(tensor), allow_pickle=False)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written ({error.strerror or error}); free space or choose --out") from error
+    finally:
+        # After a failure or Ctrl-C the half-written file is still there; after success it is not.
+        with suppress(OSError):
+            temporary.unlink()

@@ -75,7 +75,8 @@ def open_reference_function(
     function = load_function(case.folder, where)
 
     def run(feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = as_tensors(function(feed), where)
+        # Copies: code that works in place would change what the other side is given.
+        outputs = as_tensors(function({name: tensor.copy() for name, tensor in feed.items()}), where)
         check_outputs(outputs, interface, where)
         return outputs
 

@@ -53,7 +53,7 @@ class OutputsResult:
 
 
 def reference_scales(regions_of: RegionsOf, references: Sequence[Tensors]) -> dict[str, float]:
-    """Return the root mean square of every region of the reference over all feeds, by the region's label.
+    """Return the root mean square over all feeds of the regions whose tolerance is in units of it, by their label.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ def reference_scales(regions_of: RegionsOf, references: Sequence[Tensors]) -> di
         for feed in references
         for name, array in feed.items()
         for region in regions_of(name, array.shape)
+        if region.tolerance.atol_unit == "rms"
     }
     return {label: reference_rms(_selections(regions_of, name, label, references)) for label, name in owners.items()}
 

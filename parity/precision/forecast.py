@@ -15,7 +15,7 @@ from parity.options import PrecisionOptions, Rounding, SessionOptions
 from parity.precision.assignment import HALF_TYPES, Assignment, assign
 from parity.precision.calibration import calibrate
 from parity.precision.edit import hoist_constants, inline_functions
-from parity.precision.fold import fold_constants, fold_scales
+from parity.precision.fold import fold_constants, fold_scales, split_biases
 from parity.precision.fusion import unrounded_tensors
 from parity.precision.half import convert_to_half
 from parity.precision.names import all_nodes, kept_nodes, name_nodes
@@ -158,8 +158,7 @@ def _plan_half(model: ModelProto, options: PrecisionOptions) -> Plan:
     assignment = assign(model, options)
     typed = raise_opset(_copy(model), 22) if half == TensorProto.BFLOAT16 else _copy(model)
     notes = convert_to_half(typed, assignment, io_type)
-    rounded = _copy(model)
-    plan = _round(rounded, assignment, options.rounding, io_type)
+    plan = _round(_copy(model), dict(assignment), options.rounding, io_type)
     changed = sum(1 for elem_type in assignment.values() if elem_type == half)
     float_notes = _note_on_float_nodes(model, assignment, options)
     return replace(plan, typed=typed, nodes_changed=changed, notes=(*float_notes, *notes))
@@ -171,7 +170,7 @@ def _round(model: ModelProto, assignment: Assignment, rounding: Rounding, io_typ
     unrounded: frozenset[str] = frozenset()
     if rounding == Rounding.FUSED:
         folded = fold_constants(model) + fold_scales(model, assignment)
-        unrounded = unrounded_tensors(model, assignment)
+        unrounded = unrounded_tensors(model, assignment, split_biases(model, assignment))
     count = insert_rounding(model, assignment, unrounded, io_type)
     return Plan(model, model, 0, rounding.value, rounded_tensor_count=count, folded_node_count=folded)
 

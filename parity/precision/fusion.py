@@ -1,8 +1,8 @@
 """Which tensors stay inside a fused kernel, where TensorRT does not round them.
 
-Measured on TensorRT 8.6 (``docs/forecast.md``): a convolution adds its residual before it rounds, and a chain of pointwise
-operators is one kernel that computes in float32 and rounds what it writes. What stands between a convolution and a
-pointwise chain is rounded.
+Measured on TensorRT 8.6 (``docs/forecast.md``): a chain of pointwise operators is one kernel that computes in float32 and
+rounds what it writes; the constant scale of attention scores belongs to the product before it. What a product gives is
+rounded, whatever is fused behind it: its residual, too, is added to a half.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from parity.precision.assignment import Assignment
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _POINTWISE = frozenset({
     "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
     "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign",
@@ -25,55 +24,66 @@ _POINTWISE = frozenset({
 })  # fmt: skip
 
 
-def unrounded_tensors(model: ModelProto, assignment: Assignment) -> frozenset[str]:
-    """Return the names of the tensors that are never written in half, those of subgraphs included."""
-    return frozenset(_unrounded(model.graph, assignment))
+def unrounded_tensors(
+    model: ModelProto, assignment: Assignment, written: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Return the names of the tensors that are never written in half, those of subgraphs included.
+
+    ``written`` are tensors known to be rounded, although a pointwise operator gives them.
+    """
+    return frozenset(_unrounded(model.graph, assignment) - written)
 
 
 def _unrounded(graph: GraphProto, assignment: Assignment) -> set[str]:
-    found = _inside_pointwise_chains(graph, assignment) | _before_residuals(graph, assignment)
+    readers: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = _inside_pointwise_chains(graph, assignment, readers) | _attention_scores(graph, assignment, readers)
     for node in graph.node:
         for inner in subgraphs(node):
             found |= _unrounded(inner, assignment)
     return found
 
 
-def _inside_pointwise_chains(graph: GraphProto, assignment: Assignment) -> set[str]:
+def _inside_pointwise_chains(
+    graph: GraphProto, assignment: Assignment, readers: dict[str, list[NodeProto]]
+) -> set[str]:
     """Grow chains backwards: a pointwise node joins the chain that all readers of its output belong to."""
-    readers: dict[str, list[NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
     counts = count_readers(graph)
     chain_of: dict[str, str] = {}
     inside: set[str] = set()
     for node in reversed(graph.node):
         if node.op_type not in _POINTWISE or node.name not in assignment:
             continue
-        output = node.output[0]
-        followers = readers.get(output, [])
-        chains = {chain_of.get(follower.name) for follower in followers}
+        followers = readers.get(node.output[0], [])
+        chains = {chain_of.get(follower.name, "") for follower in followers}
         alike = {assignment.get(follower.name) for follower in followers} == {assignment[node.name]}
-        if len(chains) == 1 and None not in chains and alike and counts[output] == len(followers):
-            chain_of[node.name] = chains.pop() or node.name
-            inside.add(output)
-        else:
-            chain_of[node.name] = node.name
+        chain = next(iter(chains)) if len(chains) == 1 and alike and counts[node.output[0]] == len(followers) else ""
+        chain_of[node.name] = chain or node.name
+        if chain:
+            inside.add(node.output[0])
     return inside
 
 
-def _before_residuals(graph: GraphProto, assignment: Assignment) -> set[str]:
-    """Find convolutions whose only reader adds another tensor to them."""
+def _attention_scores(
+    graph: GraphProto, assignment: Assignment, readers: dict[str, list[NodeProto]]
+) -> set[str]:
+    """Find products of two activations that one constant scale and a softmax follow (a mask may stand between)."""
     constants = {tensor.name for tensor in graph.initializer}
     counts = count_readers(graph)
-    adds = {name: node for node in graph.node if node.op_type == "Add" for name in node.input}
     found: set[str] = set()
-    taken: set[str] = set()
     for node in graph.node:
-        add = adds.get(node.output[0]) if node.op_type in _CONVOLUTIONS and node.name in assignment else None
-        if add is None or add.name in taken or counts[node.output[0]] != 1:
+        scores = node.output[0] if node.output else ""
+        if node.op_type != "MatMul" or node.name not in assignment or set(node.input) & constants or counts.get(scores) != 1:
             continue
-        if assignment.get(add.name) == assignment[node.name] and not set(add.input) & constants:
-            found.add(node.output[0])
-            taken.add(add.name)
+        scale = readers[scores][0]
+        if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_softmax(scale, readers):
+            found.add(scores)
     return found
+
+
+def _leads_to_softmax(node: NodeProto, readers: dict[str, list[NodeProto]]) -> bool:
+    followers = readers.get(node.output[0], [])
+    masked = [after for follower in followers if follower.op_type == "Add" for after in readers.get(follower.output[0], [])]
+    return any(follower.op_type == "Softmax" for follower in (*followers, *masked))

@@ -182,7 +182,7 @@ class CaseJudge:
             halves = _half_tensors(session.inputs, options.io_precision)
             check = OutputsCheck(regions_of, options.precision, _half_tensors(session.outputs, options.io_precision))
             for feed in prepared.feeds:
-                check.update(feed.number, session.run(_typed_inputs(feed.tensors, halves)), feed.expected)
+                check.update(feed.number, session.run(_typed_inputs(feed.tensors, halves)), dict(feed.expected))
         return check.result()
 
     def _with_feed(
@@ -226,6 +226,8 @@ def _scaled(regions_of: RegionsOf, scales: Mapping[str, float]) -> RegionsOf:
     def scaled(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
         return tuple(
             replace(region, tolerance=region.tolerance.absolute(scales[region.label]))
+            if region.tolerance.atol_unit == "rms"
+            else region
             for region in regions_of(output, shape)
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from parity.backends import get_backend
-from parity.case.loader import load_case
+from parity.case.loader import CASE_FILE, load_case
 from parity.environment import describe_environment
 from parity.errors import ParityError, RunError
 from parity.graph import hash_model, load_model
@@ -17,6 +18,7 @@ from parity.runner.case_judge import CASE, OUTPUTS, open_case_judge
 from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
 from parity.runner.message import with_error
 from parity.runner.progress import Progress, SilentProgress
+from parity.runner.replay import read_feed
 from parity.runner.selection import require_known, select_variants, variant_label
 from parity.runner.settings import selection_of, with_selection
 from parity.verdict import Verdict
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from parity.backends import Backend
     from parity.case import Case, Variant
     from parity.runner.settings import JudgeSettings, RunSettings
+
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_cases(
@@ -53,7 +58,9 @@ def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get
         Nothing is to be judged; two cases have one name; a pattern matches no variant; the run to resume was made of
         other cases or packages; the folder cannot be made. It is made last: before, nothing is on disk.
     BackendError
-        A backend is not known.
+        A backend is not known, or is missing.
+    FeedError
+        The saved feed cannot be read.
     """
     reopened = open_run_folder(settings.resume) if settings.resume else None
     if reopened is not None:
@@ -63,6 +70,11 @@ def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get
         # A case that does not load may be the one that has the variant.
         require_known(cases, settings.backends, settings.variants)
     backends = {name: find_backend(name) for name in settings.backends}
+    for backend in backends.values():
+        # Asking for its version is what tells that a runtime is missing, before anything is on disk.
+        _LOG.debug("judging on %s %s", backend.name, backend.version)
+    if settings.judging.feed is not None:
+        read_feed(settings.judging.feed)
     plan = tuple(
         PlannedCase(case, tuple((variant, backends[name]) for variant, name in chosen))
         for case in cases
@@ -162,17 +174,18 @@ def _load_cases(settings: RunSettings) -> tuple[tuple[Case, ...], tuple[Outcome,
     """Load every case; one that does not load becomes an outcome."""
     cases: list[Case] = []
     broken: list[Outcome] = []
-    for path in {path.resolve(): path for path in settings.cases}.values():
+    files = ((path / CASE_FILE if path.is_dir() else path) for path in settings.cases)
+    for file in {file.resolve(): file for file in files}.values():
         try:
-            cases.append(load_case(path, allow_python=settings.allow_python))
+            cases.append(load_case(file, allow_python=settings.allow_python))
         except ParityError as error:
-            broken.append(_case_error(path, error))
+            broken.append(_case_error(file, error))
     _require_names_apart([*(case.name for case in cases), *(outcome.case for outcome in broken)])
     return tuple(cases), tuple(broken)
 
 
-def _case_error(path: Path, error: ParityError) -> Outcome:
-    name = path.resolve().parent.name if path.suffix == ".toml" else path.resolve().name
+def _case_error(file: Path, error: ParityError) -> Outcome:
+    name = file.resolve().parent.name
     blank = Outcome(case=name, variant="", precision="", check=CASE, verdict=Verdict.ERROR, headline="")
     return with_error(blank, error)
 

@@ -38,6 +38,10 @@ class JudgeSettings:
     cache: Path | None = None
     debug: bool = False
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise RunError(f"limit: expected at least 1 feed; got {self.limit}")
+
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:

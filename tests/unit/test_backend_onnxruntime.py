@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import EncodeError
 from onnx import TensorProto, helper
 
 from parity.backends import get_backend
@@ -138,6 +139,12 @@ def two_inputs() -> onnx.ModelProto:
 def test_a_feed_that_does_not_fit_is_refused_with_what_was_expected(feed: dict[str, np.ndarray], text: str) -> None:
     with pytest.raises(FeedError, match=text):
         open_session(two_inputs()).run(feed)
+
+
+def test_a_feed_for_an_input_without_a_shape_is_left_to_the_runtime() -> None:
+    open_shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+    free = open_session(make_model([helper.make_node("Relu", ["x"], ["y"])], [open_shape], [value("y", shape=None)]))
+    assert free.run({"x": np.ones((2, 3), np.float32)})["y"].shape == (2, 3)
 
 
 def test_graph_optimisations_are_off_unless_asked_for() -> None:
@@ -271,7 +278,7 @@ def test_errors_that_are_not_the_runtimes_pass_through() -> None:
 def test_a_model_above_the_message_limit_is_loaded_from_a_file_and_left_as_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr(module, "_serialize", lambda _model: None)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     weights = onnx.numpy_helper.from_array(np.arange(1000, dtype=np.float32), "w")
     model = make_model([helper.make_node("Add", ["x", "w"], ["y"])], [value("x")], [value("y")], initializers=[weights])
@@ -280,6 +287,14 @@ def test_a_model_above_the_message_limit_is_loaded_from_a_file_and_left_as_it_wa
     np.testing.assert_array_equal(result["y"], np.arange(1000, dtype=np.float32) + 1)
     assert model.SerializeToString(deterministic=True) == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [EncodeError("Failed to serialize proto"), ValueError("exceeds 2GB")])
+def test_a_model_that_does_not_fit_one_message_is_known_by_its_failure(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    assert module._serialize(SimpleNamespace(SerializeToString=fail)) is None
 
 
 def test_a_provider_that_is_absent_is_named_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,23 @@ MISTAKES = {
         f'{RANDOM}[variants.a]\nprecision = "fp16"\nmodel = "half.onnx"\n',
         "variants.a.model: ",
     ),
+    "keep for a model of one's own": (
+        f'{RANDOM}[variants.a]\nprecision = "fp16"\nmodel = "model.onnx"\nkeep = ["relu"]\n',
+        "variants.a.keep: has no effect on a model of your own",
+    ),
+    "a percentile beyond 100": (
+        f'{RANDOM}{RANDOM_CALIBRATION}[variants.a]\nprecision = "int8"\n'
+        '[variants.a.calibration]\nmethod = "percentile"\npercentile = 101\n',
+        "variants.a.calibration.percentile: expected less than or equal to 100; got 101",
+    ),
+    "a tolerance that every element may miss": (
+        f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\nmismatch_fraction = 1.0\nreason = "r"\n',
+        "tolerances[0].mismatch_fraction: expected less than 1; got 1.0",
+    ),
+    "calibration with a mistake is not told as missing": (
+        f'{RANDOM}[calibration]\nkind = "nothing"\n[variants.a]\nprecision = "int8"\n',
+        "calibration.kind: expected one of images, npz, random, python; got 'nothing'",
+    ),
     "both atols": (
         f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\natol_rms = 0\nreason = "r"\n',
         "tolerances[0]: has both atol and atol_rms",
@@ -371,6 +388,21 @@ def test_integers_are_drawn_from_whole_numbers_that_the_dtype_holds(tmp_path: Pa
         "inputs.tensors.ids.low: expected a whole number that int64 holds; got 0.5",
         "inputs.tensors.ids.high: expected a whole number that int64 holds; got 1e+30",
     ]
+
+
+def test_integers_are_not_drawn_from_a_range_upside_down(tmp_path: Path) -> None:
+    text = IDS.replace("[shapes.ids]", "[inputs.tensors.ids]\nlow = 3\nhigh = 2\n[shapes.ids]")
+    assert mistakes_of(write_case(tmp_path, text, two_inputs())) == [
+        "inputs.tensors.ids.low: expected at most high, 2; got 3"
+    ]
+
+
+def test_a_tensor_for_code_that_yields_feeds_is_a_mistake(tmp_path: Path) -> None:
+    text = 'model = "model.onnx"\n[inputs]\nkind = "python"\nfunction = "a.py:f"\ncount = 1\ntensor = "images"\n'
+    folder = write_case(tmp_path, text)
+    (folder / "a.py").write_text("")
+    (found,) = mistakes_of(folder)
+    assert found.startswith("inputs.tensor: has no meaning without preprocess")
 
 
 def test_a_random_input_with_an_open_axis_needs_its_shapes(tmp_path: Path) -> None:

@@ -77,3 +77,11 @@ def test_a_fault_of_a_reference_function_is_told(tmp_path: Path, body: str, mess
     with pytest.raises(FeedError) as caught:
         run({"images": np.ones(3)})
     assert message in str(caught.value)
+
+
+def test_a_reference_function_that_works_in_place_leaves_the_feed_alone(tmp_path: Path) -> None:
+    code = "def run(feed):\n    feed['images'] *= 2\n    return {'logits': feed['images']}\n"
+    feed = {"images": np.ones(3)}
+    outputs = open_reference_function(function_case(tmp_path, code), INTERFACE)(feed)
+    np.testing.assert_array_equal(outputs["logits"], np.full(3, 2.0))
+    np.testing.assert_array_equal(feed["images"], np.ones(3))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from parity.verdict import Verdict
 
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck, OutputsResult, reference_scales
 from parity.tolerance import NOISE_FLOOR_DB, Precision, Tolerance
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,15 +166,26 @@ def test_regions_are_judged_apart_and_their_worst_elements_are_told_in_the_whole
         assert outcome.difference.worst_absolute.index == index
 
 
+def in_rms(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
+    return tuple(
+        replace(region, tolerance=replace(region.tolerance, atol_unit="rms")) for region in regions(output, shape)
+    )
+
+
+def test_a_tolerance_in_the_outputs_own_unit_needs_no_scale() -> None:
+    assert reference_scales(regions, [{"y": np.ones((4, 3), np.float32)}]) == {}
+
+
 def test_the_scale_of_a_region_is_the_rms_of_its_reference_over_all_feeds() -> None:
     expected = [{"y": np.random.default_rng(i).normal(size=(4 + i, 3)).astype(np.float32)} for i in range(3)]
-    scales = reference_scales(regions, expected)
+    scales = reference_scales(in_rms, expected)
     middle = np.concatenate([feed["y"][:, 1] for feed in expected]).astype(np.float64)
     rest = np.concatenate([feed["y"][:, [0, 2]].ravel() for feed in expected]).astype(np.float64)
     assert scales["y[..., 1]"] == pytest.approx(np.sqrt(np.mean(middle**2)), rel=1e-12)
     assert scales["y[rest]"] == pytest.approx(np.sqrt(np.mean(rest**2)), rel=1e-12)
 
 
+@settings(max_examples=40)
 @given(
     noise=st.lists(st.floats(0, 0.5, width=32), min_size=1, max_size=5),
     fraction=st.sampled_from([0.0, 0.3]),

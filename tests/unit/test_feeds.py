@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parity.case.feed import hash_tensors
 from parity.case.feeds import Feed, open_feeds, read_feed, save_feed
 from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource, RandomTensor, ShapeProfile
-from parity.errors import FeedError
+from parity.errors import FeedError, RunError
 from parity.graph import ModelInterface, TensorInfo, model_interface
 from parity.preprocess import Geometry, Layout, Letterbox, Pipeline, preset
 from tests.tiny_models import conv_relu, two_inputs, write_images
@@ -63,6 +65,13 @@ def test_images_are_preprocessed_one_by_one_and_stacked(tmp_path: Path) -> None:
     assert [geometry for feed in made for geometry in feed.geometry or ()] == [one.geometry for one in expected]
     assert made[0].geometry is not None
     assert made[0].geometry[0] == Geometry(6, 4, 8 / 6, 8 / 6, 1, 0)
+
+
+def test_each_row_has_the_geometry_of_its_own_image(tmp_path: Path) -> None:
+    files = (*images_in(tmp_path / "a", 1, (6, 4)), *images_in(tmp_path / "b", 1, (4, 6)))
+    (feed,) = open_feeds(ImageSource(files, "images", YOLO), IMAGES, 2)
+    assert feed.geometry is not None
+    assert [(one.original_height, one.original_width) for one in feed.geometry] == [(6, 4), (4, 6)]
 
 
 def test_every_pass_makes_the_same_feeds(tmp_path: Path) -> None:
@@ -209,6 +218,35 @@ def test_a_saved_feed_is_read_back_bit_for_bit_whatever_its_inputs_name(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["feed.npz"]
 
 
+def test_a_feed_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = Feed("feed", {"x": np.zeros(3)}, None, "")
+    with pytest.raises(RunError, match=r"feed\.npz: cannot be written \(No such file"):
+        save_feed(tmp_path / "gone" / "feed.npz", feed)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.lib.format.write_array", fail)
+    with pytest.raises(RunError, match="No space left on device"):
+        save_feed(tmp_path / "feed.npz", feed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hash_tells_names_dtypes_shapes_and_values_apart() -> None:
+    tensor = np.zeros((2, 3), np.float32)
+    others = (
+        {"y": tensor},
+        {"x": tensor.view(np.int32)},
+        {"x": tensor.reshape(3, 2)},
+        {"x": tensor + 1},
+        {"x": tensor, "y": tensor},
+    )
+    hashes = [hash_tensors(tensors) for tensors in ({"x": tensor}, *others)]
+    assert len(set(hashes)) == len(hashes)
+    assert hash_tensors({"x": tensor.copy("F")}) == hashes[0]
+    assert hash_tensors({"y": tensor, "x": tensor}) == hashes[-1]
+
+
 def test_bfloat16_survives_the_npz_that_cannot_name_it(tmp_path: Path) -> None:
     import ml_dtypes
 
@@ -278,6 +316,20 @@ def test_a_python_function_yields_feeds(tmp_path: Path) -> None:
     feeds = open_feeds(python_source(tmp_path, FEED_CODE, 3), IMAGES, 1)
     assert len(feeds) == 3
     assert [float(feed.tensors["images"][0, 0, 0, 0]) for feed in feeds] == [0.0, 1.0, 2.0]
+
+
+def test_a_function_may_use_its_buffer_again(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+
+def make(count):
+    buffer = np.zeros((1, 3, 8, 8), np.float32)
+    for index in range(count):
+        buffer[:] = index
+        yield {"images": buffer}
+"""
+    kept = list(open_feeds(python_source(tmp_path, code), IMAGES, 1))
+    assert [float(feed.tensors["images"].max()) for feed in kept] == [0.0, 1.0]
 
 
 def test_a_python_function_yields_images_that_are_preprocessed(tmp_path: Path) -> None:

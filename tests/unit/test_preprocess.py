@@ -298,6 +298,14 @@ def test_a_crop_moves_the_geometry_the_other_way() -> None:
     np.testing.assert_array_equal(geometry.to_image([[0, 0, 30, 20]]), [[10, 10, 40, 30]])
 
 
+def test_geometries_of_one_step_after_another_are_composed() -> None:
+    # 40 x 50 loses 10 on each side, is doubled, and lies 3 below the upper edge of the letterbox.
+    steps = (CenterCrop((20, 30)), Resize((40, 60)), Letterbox((46, 60)), Layout("nchw"))
+    geometry = Pipeline(steps)(draw_image(40, 50)).geometry
+    assert geometry == Geometry(40, 50, 2.0, 2.0, -20.0, -17.0)
+    np.testing.assert_array_equal(geometry.to_tensor([[10, 10, 40, 30]]), [[0, 3, 60, 43]])
+
+
 @pytest.mark.parametrize(
     "image",
     [
