@@ -72,6 +72,11 @@ def check_tensors(tensors: Mapping[str, np.ndarray], interface: ModelInterface, 
         for name, tensor in tensors.items()
         if name in expected and not _fits(tensor, expected[name])
     ]
+    problems += [
+        f"input {name!r} holds Python objects; expected numbers or truth values"
+        for name, tensor in tensors.items()
+        if tensor.dtype.hasobject
+    ]
     if problems:
         raise FeedError(f"{where}: {'; '.join(problems)}")
 
@@ -82,7 +87,8 @@ def hash_tensors(tensors: Mapping[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}\0{tensor.dtype}\0{tensor.shape}\0".encode())
-        digest.update(np.ascontiguousarray(tensor).tobytes())
+        # A view, not tobytes(): hashing needs no second copy of the batch.
+        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -266,8 +266,7 @@ MISTAKES = {
         "variants.a.keep: has no effect on a model of your own",
     ),
     "a percentile beyond 100": (
-        f'{RANDOM}{RANDOM_CALIBRATION}[variants.a]\nprecision = "int8"\n'
-        '[variants.a.calibration]\nmethod = "percentile"\npercentile = 101\n',
+        f'{RANDOM}{RANDOM_CALIBRATION}[variants.a]\nprecision = "int8"\n[variants.a.calibration]\npercentile = 101\n',
         "variants.a.calibration.percentile: expected less than or equal to 100; got 101",
     ),
     "a tolerance that every element may miss": (

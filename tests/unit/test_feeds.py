@@ -244,6 +244,7 @@ def test_the_hash_tells_names_dtypes_shapes_and_values_apart() -> None:
     hashes = [hash_tensors(tensors) for tensors in ({"x": tensor}, *others)]
     assert len(set(hashes)) == len(hashes)
     assert hash_tensors({"x": tensor.copy("F")}) == hashes[0]
+    assert hash_tensors({"x": np.float32(0)[...]}) != hash_tensors({"x": np.zeros(0, np.float32)})
     assert hash_tensors({"y": tensor, "x": tensor}) == hashes[-1]
 
 
@@ -375,6 +376,12 @@ def test_a_function_that_never_ends_is_stopped_behind_its_count(tmp_path: Path) 
     code = FEED_CODE.replace("range(count)", "__import__('itertools').count()")
     with pytest.raises(FeedError, match="yielded more than 2; expected 2"):
         list(open_feeds(python_source(tmp_path, code), IMAGES, 1))
+
+
+def test_python_objects_are_no_feed(tmp_path: Path) -> None:
+    code = "import numpy as np\ndef make(count): return [{'words': np.array(['a'], object)}] * 2\n"
+    with pytest.raises(FeedError, match="input 'words' holds Python objects"):
+        list(open_feeds(python_source(tmp_path, code), interface_of(TensorInfo("words", "object", (1,))), 1))
 
 
 def test_images_from_code_must_be_arrays(tmp_path: Path) -> None:
