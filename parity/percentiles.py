@@ -17,6 +17,8 @@ _SHIFT = 52 - _MANTISSA_BITS
 _BIN_COUNT = 1 << (11 + _MANTISSA_BITS)
 # Keys wait until they are many: each count allocates and adds an array of up to 2 MiB.
 _PENDING_LIMIT = 1 << 19
+# Sorting so few is faster than touching an array of all bins.
+_FEW_KEYS = 1 << 12
 
 BIN_ERROR = 2.0**-_MANTISSA_BITS
 """The largest relative excess of a percentile over the exact one."""
@@ -65,12 +67,18 @@ class ErrorHistogram:
             return [math.nan for _ in per_mille]
         self._flush()
         ranks = [-(-self._count * share // 1000) for share in per_mille]
-        keys = np.searchsorted(np.cumsum(self._counts), ranks)
+        used = np.flatnonzero(self._counts)
+        keys = used[np.searchsorted(np.cumsum(self._counts[used]), ranks)]
         return [min(_largest_of_bin(int(key)), maximum) for key in keys]
 
     def _flush(self) -> None:
-        counts = np.bincount(self._keys[: self._pending])
-        self._counts[: counts.size] += counts
+        keys = self._keys[: self._pending]
+        if keys.size <= _FEW_KEYS:
+            distinct, counts = np.unique(keys, return_counts=True)
+            self._counts[distinct] += counts
+        else:
+            counts = np.bincount(keys)
+            self._counts[: counts.size] += counts
         self._pending = 0
 
 
