@@ -1,4 +1,4 @@
-"""A pytest run inside a test: the plugin on, no cache provider noise, two known cases beside it."""
+"""A pytest run inside a test: the plugin on, two known cases beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.tiny_cases import PLUGIN, process_environment, write_matmul_case
+from tests.tiny_cases import process_environment, write_matmul_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,10 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Ru
     monkeypatch.setenv("PARITY_CACHE_DIR", str(pytester.path / "cache"))
     monkeypatch.setenv("PYTHONPATH", process_environment()["PYTHONPATH"])
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    return lambda *words: pytester.runpytest_inprocess(*PLUGIN, "-p", "no:randomly", *map(str, words))
+    # Loading the other plugins of the environment and rewriting their assertions would take most of a run's time.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    options = ("-p", "parity.pytest_plugin", "-p", "xdist.plugin", "--assert=plain")
+    return lambda *words: pytester.runpytest_inprocess(*options, *map(str, words))
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from parity import __version__
+from tests.tiny_cases import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import RunParity
+
+
+def test_version(run_parity: RunParity, tmp_path: Path) -> None:
+    assert run_parity("--version", cwd=tmp_path).stdout == f"parity {__version__}\n"
+
+
+def test_help_names_the_commands_and_the_exit_codes(run_parity: RunParity, tmp_path: Path) -> None:
+    process = run_parity("--help", cwd=tmp_path)
+    assert process.returncode == 0
+    for part in ("run", "report", "schema", "doctor", "Exit codes: 0", "1 a disagreement"):
+        assert part in process.stdout
+
+
+def test_schema_is_json_on_standard_output_or_in_a_file(run_parity: RunParity, tmp_path: Path) -> None:
+    printed = run_parity("schema", cwd=tmp_path)
+    written = run_parity("schema", "--out", "schema.json", cwd=tmp_path)
+    assert (printed.returncode, written.returncode, written.stdout) == (0, 0, "")
+    assert printed.stdout == (tmp_path / "schema.json").read_text(encoding="utf-8")
+    assert "variants" in json.loads(printed.stdout)["properties"]
+
+
+def test_doctor_finds_this_machine_ready_and_makes_no_folder(run_parity: RunParity, tmp_path: Path) -> None:
+    process = run_parity("doctor", cwd=tmp_path)
+    assert process.returncode == 0, process.stdout
+    lines = process.stdout.splitlines()
+    assert any(line.startswith("good ") and "onnxruntime on CPU" in line for line in lines)
+    assert any("onnxruntime on CUDA" in line for line in lines)
+    assert all(line.startswith(("good ", "not needed ")) for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_the_command_that_mends_two_runtimes_in_one_folder(run_parity: RunParity, tmp_path: Path) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        info = tmp_path / "site" / f"{name}-1.20.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.20.0\n", encoding="utf-8"
+        )
+    process = run_parity("doctor", cwd=tmp_path, environment={"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"})
+    assert process.returncode == 2
+    [line] = [line for line in process.stdout.splitlines() if line.startswith("bad ")]
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in line
+
+
+def test_doctor_finds_a_folder_where_no_run_can_be_saved(run_parity: RunParity, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    process = run_parity("doctor", "--out", "taken", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "reports folder: taken cannot be written" in process.stdout
