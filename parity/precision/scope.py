@@ -158,13 +158,13 @@ def _schema_types(node: NodeProto, scope: Scope) -> list[int]:
         return []
     inputs, outputs = formal_types(node, schema)
     bound = {formal: scope.type_of(name) for formal, name in zip(inputs, node.input, strict=True) if name}
-    return [bound.get(formal, _concrete(formal)) for formal in outputs]
+    # Shape and Equal name their output T1, and allow a single type for it.
+    only = {c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1}
+    return [bound[formal] if formal in bound else _concrete(only.get(formal, formal)) for formal in outputs]
 
 
 def _concrete(formal: str) -> int:
+    """Return the type that a schema spells out (``tensor(int64)``); UNKNOWN for a type parameter."""
     name = formal.removeprefix("tensor(").removesuffix(")").upper()
-    return (
-        TensorProto.DataType.Value(name)
-        if formal.startswith("tensor(") and name in set(TensorProto.DataType.keys())
-        else UNKNOWN
-    )
+    is_type = formal.startswith("tensor(") and name in set(TensorProto.DataType.keys())
+    return TensorProto.DataType.Value(name) if is_type else UNKNOWN
