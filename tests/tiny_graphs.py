@@ -72,9 +72,17 @@ def affine(weight: object = ((2.0, 0.0), (0.0, 2.0)), bias: object = (0.0, 0.0),
     return model_of([node("Gemm", ["x", "w", "b"], ["y"], "gemm", **attributes)], [value("x", 2)], [value("y", 2)], {"w": weight, "b": bias})
 
 
-def branches(then: GraphProto, other: GraphProto, constants: Mapping[str, object] | None = None) -> ModelProto:
-    """Return an If over two branches that may capture x and the constants; its condition is c, its output y."""
-    nodes = [node("If", ["c"], ["y"], "choose", then_branch=then, else_branch=other)]
+def branches(
+    then: GraphProto,
+    other: GraphProto,
+    constants: Mapping[str, object] | None = None,
+    before: Sequence[NodeProto] = (),
+) -> ModelProto:
+    """Return an If over two branches that may capture x, the constants, and what the nodes before it give.
+
+    Its condition is c, its output y.
+    """
+    nodes = [*before, node("If", ["c"], ["y"], "choose", then_branch=then, else_branch=other)]
     return model_of(nodes, [value("c", 0, TensorProto.BOOL), "x"], ["y"], constants)
 
 

@@ -30,8 +30,9 @@ _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-# Their constant operands are the quantization: folding them would undo it.
-_QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# Folding the constant operands of quantization would undo it; Constant nodes that are no initializers by now hold strings
+# or sparse tensors, which ONNX Runtime does not always hand out.
+_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
 
 
 def fold_constants(model: ModelProto) -> int:
@@ -59,7 +60,7 @@ def fold_constants(model: ModelProto) -> int:
 def _constant_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        plain = node.op_type not in _RANDOM | _QUANTIZATION and not any(True for _ in subgraphs(node))
+        plain = node.op_type not in _RANDOM | _KEPT and not any(True for _ in subgraphs(node))
         if plain and node.output and all(name in constants for name in node.input if name):
             constants.update(node.output)
             yield node

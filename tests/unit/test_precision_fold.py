@@ -83,8 +83,7 @@ def test_an_output_that_further_constants_are_made_of_folds_for_its_readers():
 
 def test_a_folded_value_that_only_a_branch_captures_is_kept_for_it():
     branch = graph_of([node("Add", ["x", "t"], ["b"], "inside")], [], ["b"])
-    model = branches(branch, branch, {"a": [2.0]})
-    model.graph.node.insert(0, node("Neg", ["a"], ["t"], "neg"))
+    model = branches(branch, branch, {"a": [2.0]}, [node("Neg", ["a"], ["t"], "neg")])
     assert fold_constants(model) == 1
     assert run(model, {"c": np.array(True), "x": array(1.0)})["y"] == [-1.0]
 
@@ -113,25 +112,26 @@ def test_random_numbers_and_quantized_weights_are_not_constants():
     assert len(model.graph.node) == 3
 
 
-def test_constants_of_strings_fold_without_harm():
+def test_constants_of_strings_do_no_harm():
     nodes = [
         node("Constant", [], ["s"], "words", value_strings=[b"a", b"b"]),
-        node("Identity", ["s"], ["t"], "copy"),
-        node("Equal", ["t", "given"], ["e"], "equal"),
+        node("Identity", ["k"], ["t"], "copy"),
+        node("Gather", ["s", "i"], ["word"], "gather"),
+        node("Equal", ["word", "t"], ["e"], "equal"),
     ]
-    outputs = [value("e", 1, TensorProto.BOOL)]
-    model = model_of(nodes, [value("given", 1, TensorProto.STRING)], outputs, opset=19)
-    assert fold_constants(model) == 2
-    np.testing.assert_array_equal(run(model, {"given": np.array(["a", "c"], object)})["e"], [True, False])
+    inputs, outputs = [value("i", 1, TensorProto.INT64)], [value("e", 1, TensorProto.BOOL)]
+    model = model_of(nodes, inputs, outputs, {"k": np.array(["b"], object)}, opset=19)
+    assert fold_constants(model) == 1
+    np.testing.assert_array_equal(run(model, {"i": np.array([0, 1])})["e"], [False, True])
 
 
-def test_sparse_constants_fold_to_dense_ones():
+def test_sparse_constants_do_no_harm():
     values = helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0])
     sparse = helper.make_sparse_tensor(values, helper.make_tensor("i", TensorProto.INT64, [1], [1]), [3])
     nodes = [node("Constant", [], ["s"], "sparse", sparse_value=sparse), node("Add", ["x", "s"], ["y"], "add")]
     model = model_of(nodes, ["x"], ["y"])
-    assert fold_constants(model) == 1
-    np.testing.assert_array_equal(constants_of(model.graph)["s"], [0.0, 2.0, 0.0])
+    assert fold_constants(model) == 0
+    np.testing.assert_array_equal(run(model, {"x": array(1.0, 1.0, 1.0)})["y"], array(1.0, 3.0, 1.0))
 
 
 # Scales and shifts behind products
@@ -158,7 +158,7 @@ BN = ("BatchNormalization", "g", "o", "m", "v")
     ("op_type", "weight", "attributes"),
     [
         ("Conv", noise(4, 3, 2, 2), {}),
-        ("Conv", noise(4, 1, 2, 2), {"group": 3}),
+        ("Conv", noise(4, 1, 2, 2), {"group": 2}),
         ("Conv", noise(4, 3, 2), {}),
         ("Conv", noise(4, 3, 2, 1, 2), {}),
         ("ConvTranspose", noise(3, 4, 2, 2), {}),
@@ -169,8 +169,6 @@ BN = ("BatchNormalization", "g", "o", "m", "v")
     ids=["conv", "grouped", "conv1d", "conv3d", "deconv", "grouped deconv", "gemm", "gemm transB"],
 )
 def test_batch_norm_scale_and_shift_go_into_the_weights(op_type, weight, attributes, bias):
-    if op_type == "Conv" and "group" in attributes:
-        weight, attributes = noise(4, 1, 2, 2), {"group": 2}
     channel = [4] if op_type == "Gemm" else [1, 4, *[1] * (weight.ndim - 2)]
     constants = NORM | {"k": noise(*channel), "h": noise(*channel)}
     followers = (BN, ("Mul", "k"), ("Add", "h"))
@@ -180,7 +178,11 @@ def test_batch_norm_scale_and_shift_go_into_the_weights(op_type, weight, attribu
     folded = copy_of(model)
     assert fold_scales(folded, all_assigned(model)) == 3
     assert op_types(folded.graph) == [op_type]
-    agrees_in_float64(model, folded, feed)
+    if op_type == "ConvTranspose" and attributes:
+        # ONNX's reference implementation knows no groups here.
+        np.testing.assert_allclose(run(folded, feed)["y"], run(model, feed)["y"], rtol=1e-4, atol=1e-5)
+    else:
+        agrees_in_float64(model, folded, feed)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 4), (2, 1), (2, 4)], ids=str)

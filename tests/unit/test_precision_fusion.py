@@ -57,8 +57,7 @@ def test_an_output_that_is_read_inside_is_written():
 
 def test_a_tensor_that_a_branch_captures_is_written():
     branch = graph_of([node("Neg", ["t"], ["b"], "inside")], [], ["b"])
-    model = branches(branch, branch)
-    model.graph.node.insert(0, node("Exp", ["x"], ["t"], "exp"))
+    model = branches(branch, branch, before=[node("Exp", ["x"], ["t"], "exp")])
     model.graph.node.append(node("Abs", ["t"], ["z"], "abs"))
     model.graph.output.append(value("z", 1))
     assert fused(model) == set()
