@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import fields
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import typer.main
@@ -19,6 +19,9 @@ from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, T
 from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Tolerance
 from parity.verdict import Verdict
 from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 README = read("README.md")
 
