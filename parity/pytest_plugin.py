@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: a check of a case; `-m parity` runs nothing else")
     worker = getattr(config, "workerinput", None)
     if worker is None and settings.out is not None:
-        config.pluginmanager.register(Recorder(config, settings, settings.out), "parity-recorder")
+        config.pluginmanager.register(Recorder(settings, settings.out), "parity-recorder")
     elif worker is not None and "parity_folder" in worker:
         config.stash[FOLDER] = Path(worker["parity_folder"])
 

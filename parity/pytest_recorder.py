@@ -32,8 +32,7 @@ ATTRIBUTE = "parity_run"
 class Recorder:
     """The plugin of the process that the user started: takes outcomes from reports, saves and renders the run."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, out: Path) -> None:
-        self._config = config
+    def __init__(self, settings: Settings, out: Path) -> None:
         self._settings = settings
         self._out = out
         self._folder: RunFolder | None = None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_WIDTH = 100
 _MAX_FAILURES = 10
+_MAX_MESSAGE_LINES = 20
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -118,7 +119,10 @@ def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
 
 
 def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
-    lines = [f"{signs[outcome.verdict]} {place(outcome)}: {outcome.headline}"]
+    # A disagreement is told whole in the report; what kept a judgement from being made is to be mended here and now.
+    text = outcome.message if outcome.verdict is Verdict.ERROR else outcome.headline
+    first, *more = text.splitlines()[:_MAX_MESSAGE_LINES] or [outcome.headline]
+    lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
     if outcome.replay:
         lines.append(f"    {outcome.replay}")
     return lines

@@ -61,6 +61,14 @@ def test_headline_replay_rounding_and_what_a_forecast_proves_stand_below_the_tab
         assert part in text
 
 
+def test_an_error_is_told_whole_but_not_without_end() -> None:
+    mistakes = "\n".join(["case.toml: 99 mistakes", *(f"  mistake {number}" for number in range(99))])
+    lines = shown(make_run(replace(BROKEN, headline="case.toml: 99 mistakes", message=mistakes))).splitlines()
+    assert "    mistake 0" in lines
+    assert "    mistake 18" in lines
+    assert "    mistake 19" not in lines
+
+
 def test_failures_beyond_ten_are_counted() -> None:
     many = make_run(*(replace(FAILING, case=f"case{i:02d}") for i in range(13)))
     assert "3 more are in the report" in shown(many)

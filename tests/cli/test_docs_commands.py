@@ -1,0 +1,107 @@
+"""Every command of the documentation is run, and prints what the page says, but for the digits."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.pages import PAGES, ROOT, Command, commands
+from tests.planted_case import write_planted_case
+from tests.tiny_cases import PLUGIN, process_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Patterns of the beginnings of commands that are not run here, each with its reason.
+SKIPPED = {
+    "pip install": "needs a network; .ci/run does it in a fresh virtual environment",
+    "python3 -m venv": "as above",
+    "pytest$": "would start this test within itself; .ci/run does it",
+    "ruff": "a development tool; .ci/run does it",
+    "mypy": "as above",
+    "lint-imports": "as above",
+    "python benchmarks/": "minutes; .ci/run does their smoke form",
+    "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
+}
+# What a command ends with, by a part of it, where that is not 0.
+EXIT_CODES = {
+    "parity run reports/hot_classifier": 1,
+    "pytest reports/hot_classifier": 1,
+    "parity report reports/samples/": 1,
+    "int9": 2,
+}
+WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
+
+
+def is_skipped(command: Command) -> bool:
+    return any(re.match(pattern, command.text) for pattern in SKIPPED)
+
+
+def expected_code(command: Command) -> int:
+    return next((code for part, code in EXIT_CODES.items() if part in command.text), 0)
+
+
+def without_digits(output: str) -> str:
+    """Return an output with numbers, rules and line breaks evened out; of pytest's, what follows its header."""
+    body = re.sub(r"\A.*test session starts.*?^(?=collected )", "", output, flags=re.DOTALL | re.MULTILINE)
+    body = re.sub(r"[=_─]{3,}", " ", body)
+    body = re.sub(r"\b(?:nan|inf)\b|[-+]?\d[\d.,e+-]*", "#", body)
+    return " ".join(body.split())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of what the pages' commands read; the classifier judges fewer images."""
+    for name in ("cases/shapes_classifier", "reports/samples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    case_file = tmp_path / "cases/shapes_classifier/case.toml"
+    case_file.write_text(case_file.read_text(encoding="utf-8").replace("count = 256", "count = 16"), encoding="utf-8")
+    return tmp_path
+
+
+def run(command: Command, checkout: Path) -> subprocess.CompletedProcess[str]:
+    programs = {"parity": ["-m", "parity"], "pytest": ["-m", "pytest", *PLUGIN], "python": []}
+    first, *words = shlex.split(command.text)
+    environment = process_environment(PARITY_CACHE_DIR=str(checkout / "cache"), COLUMNS="80", PYTHONUTF8="1")
+    # Under CI pytest shortens no line; a user's own options must not change what is printed.
+    kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}
+    return subprocess.run(
+        [sys.executable, *programs[first], *words],
+        cwd=checkout,
+        env=kept,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_commands_of_a_page_do_what_it_says(page: Path, checkout: Path) -> None:
+    for command in commands(page.read_text(encoding="utf-8")):
+        if is_skipped(command):
+            continue
+        done = run(command, checkout)
+        assert done.returncode == expected_code(command), f"$ {command.text}\n{done.stdout}"
+        if command.output.strip():
+            assert without_digits(done.stdout) == without_digits(command.output), command.text
+
+
+def test_no_reason_to_skip_has_outlived_its_command() -> None:
+    known = [command for page in WITH_COMMANDS for command in commands(page.read_text(encoding="utf-8"))]
+    assert [pattern for pattern in SKIPPED if not any(re.match(pattern, command.text) for command in known)] == []
+
+
+def test_keeping_the_planted_nodes_at_float32_mends_the_readmes_failure(tmp_path: Path) -> None:
+    case_file = write_planted_case(tmp_path / "case") / "case.toml"
+    text = case_file.read_text(encoding="utf-8")
+    fp16 = 'precision = "fp16"\n'
+    case_file.write_text(text.replace(fp16, f'{fp16}keep = ["planted_*"]\n'), encoding="utf-8")
+    assert run(Command("parity run case --variant fp16 --limit 8", ""), tmp_path).returncode == 0

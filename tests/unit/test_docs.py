@@ -1,0 +1,107 @@
+"""The pages' links, tables and examples are held against the code."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+import typer.main
+
+from parity.case.mistakes import Mistakes, parse_table
+from parity.case.schema import CaseTable
+from parity.cli import app
+from parity.difference import Element, Side, TensorDifference
+from parity.pytest_settings import add_options
+from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, TensorOutcome
+from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Tolerance
+from parity.verdict import Verdict
+from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = read("README.md")
+
+
+def option_names(rows: list[list[str]]) -> list[str]:
+    return [match[1] for row in rows if (match := re.match(r"`(--[a-z-]+)`", row[0]))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    for name, anchor in targets:
+        target = page.parent / name if name else page
+        assert target.exists(), f"{page.name} links to {name}"
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), f"{page.name}: {name}#{anchor}"
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) < 300
+
+
+def test_the_two_install_lines_stand_in_the_readme_and_the_second_in_the_ci_script() -> None:
+    assert '$ pip install -e ".[cpu]" && parity run\n' in README
+    assert '$ pip install -e ".[cpu,test]" && pytest\n' in README
+    # The script adds an option that silences pip; the rest is the line.
+    assert '{ pip install --quiet -e ".[cpu,test]" && pytest; }' in read(".ci/run")
+
+
+def test_the_readmes_case_file_is_valid() -> None:
+    [example] = blocks(README, "toml")
+    mistakes = Mistakes()
+    parse_table(CaseTable, tomllib.loads(example), mistakes)
+    assert mistakes.found == []
+
+
+def test_the_readme_has_every_option_of_parity_run() -> None:
+    run = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
+    known = {max(option.opts, key=len) for option in run.params if option.param_type_name == "option"}
+    assert set(option_names(table(section(README, "## Command line"), "option"))) == known - {"--help"}
+
+
+def test_the_readme_has_every_option_of_the_pytest_plugin() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    known = {name for option in parser.getgroup("parity").options for name in option.names()}
+    assert set(option_names(table(section(README, "## pytest"), "option"))) == known
+
+
+def test_the_readme_maps_every_module_and_package() -> None:
+    mapped = set(re.findall(r"`([a-z_]+(?:\.py|/))`", section(README, "## Code map")))
+    modules = {path.name for path in (ROOT / "parity").glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / "parity").glob("*/__init__.py")}
+    assert mapped == modules | packages
+
+
+def test_the_page_on_judging_has_the_default_tolerances() -> None:
+    documented = {row[0]: row[1:] for row in table(read("docs/judging.md"), "precision")}
+    for precision, tolerance in DEFAULT_TOLERANCE.items():
+        floor, rtol, atol, sqnr, reason = documented.pop(precision)
+        assert (float(rtol), float(atol)) == (tolerance.rtol, tolerance.atol)
+        assert tolerance.atol_unit == "rms"
+        assert float(floor) == NOISE_FLOOR_DB[precision]
+        assert (float(sqnr) if sqnr else None) == tolerance.min_sqnr_db
+        assert tolerance.reason == f"default for {precision}: {reason}"
+    assert documented == {}
+
+
+def test_the_page_on_judging_has_every_verdict() -> None:
+    assert {row[0] for row in table(read("docs/judging.md"), "verdict")} == {f"`{verdict}`" for verdict in Verdict}
+
+
+@pytest.mark.parametrize("kind", [TensorDifference, Side])
+def test_the_page_on_judging_has_every_figure(kind: type) -> None:
+    page = section(read("docs/judging.md"), "## Figures")
+    assert {field.name for field in fields(kind) if f"`{field.name}`" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    "kind", [Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element]
+)
+def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
+    page = section(read("docs/reports.md"), "## run.json")
+    assert {field.name for field in fields(kind) if f"`{field.name}`" not in page} == set()

@@ -1,0 +1,161 @@
+"""The judge before the judged: faults that float32 does not see are planted into trained models and must be found.
+
+Each runs the whole way: a case folder, its forecast in ONNX Runtime, its own tolerances, one feed of four images.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+from parity.backends import get_backend
+from parity.case.feeds import open_feeds
+from parity.case.loader import load_case
+from parity.graph import load_model, model_interface
+from parity.options import SessionOptions
+from parity.results import Outcome
+from parity.runner.case_judge import open_case_judge
+from parity.runner.settings import JudgeSettings
+from parity.verdict import Verdict
+from tests import plant
+
+ROOT = Path(__file__).parents[2]
+SEED = 2026
+PLACES = 5
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A trained model and the case whose inputs and tolerances judge it."""
+
+    case: Path
+    model: Path
+
+
+ARCHITECTURES = {
+    "residual": Architecture(ROOT / "cases/shapes_classifier", ROOT / "cases/shapes_classifier/model.onnx"),
+    "detector": Architecture(ROOT / "cases/shapes_yolo", ROOT / "cases/shapes_yolo/model.onnx"),
+    "transformer": Architecture(ROOT / "cases/shapes_classifier", ROOT / "tests/data/shapes_vit/model.onnx"),
+}
+FAULTS = {
+    "overflow": (plant.overflow, "fp16"),
+    "underflow": (plant.underflow, "fp16"),
+    "cancellation": (plant.cancellation, "fp16"),
+    "outlier_channel": (plant.outlier_channel, "int8"),
+}
+FOLDED = {"folded_overflow": plant.folded_overflow, "folded_underflow": plant.folded_underflow}
+
+
+@cache
+def trained(architecture: str) -> ModelProto:
+    return load_model(ARCHITECTURES[architecture].model)
+
+
+@cache
+def feed(architecture: str) -> dict[str, np.ndarray]:
+    case = load_case(ARCHITECTURES[architecture].case)
+    feeds = open_feeds(case.evaluation, model_interface(load_model(case.model)), batch_size=4)
+    return dict(next(iter(feeds)).tensors)
+
+
+@cache
+def places(architecture: str) -> list[plant.Place]:
+    return plant.seeded_places(plant.find_places(trained(architecture), feed(architecture)), SEED, PLACES)
+
+
+@cache
+def convolutions(architecture: str) -> list[str]:
+    names = [node.name for node in trained(architecture).graph.node if node.op_type == "Conv"]
+    return [names[i] for i in np.random.default_rng(SEED).permutation(len(names))[:PLACES]]
+
+
+def outputs(model: ModelProto, architecture: str) -> dict[str, np.ndarray]:
+    with get_backend("onnxruntime").open(model, SessionOptions()) as session:
+        return session.run(feed(architecture))
+
+
+def sqnr_db(model: ModelProto, architecture: str) -> float:
+    """How far a planted model's float32 outputs are from the clean model's."""
+    clean, planted = outputs(trained(architecture), architecture), outputs(model, architecture)
+    noise = max(np.linalg.norm(planted[name].astype(np.float64) - clean[name]) for name in clean)
+    signal = min(np.linalg.norm(clean[name].astype(np.float64)) for name in clean)
+    return float("inf") if noise == 0 else float(20 * np.log10(signal / noise))
+
+
+class Bench:
+    """A case folder that is given one model after the other."""
+
+    def __init__(self, folder: Path, architecture: str) -> None:
+        source = ARCHITECTURES[architecture].case
+        text = (source / "case.toml").read_text()
+        text = text.replace("batch_size = 16", "batch_size = 4").replace("count = 64", "count = 16")
+        shutil.copy(source / "data.py", folder)
+        (folder / "case.toml").write_text(text)
+        self.folder = folder
+
+    def judge(self, model: ModelProto, variant: str) -> Outcome:
+        onnx.save(model, self.folder / "model.onnx")
+        case = load_case(self.folder)
+        chosen = next(v for v in case.variants if v.name == variant)
+        with open_case_judge(case, JudgeSettings(limit=1)) as judge:
+            return judge.judge_variant(chosen, get_backend("onnxruntime"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    return Bench(tmp_path, request.node.callspec.params["architecture"])
+
+
+@pytest.mark.parametrize("variant", ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_clean_model_passes(bench: Bench, architecture: str, variant: str) -> None:
+    outcome = bench.judge(trained(architecture), variant)
+    assert outcome.verdict is Verdict.PASS, outcome.message
+
+
+@pytest.mark.parametrize("position", range(PLACES))
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_fault_that_float32_does_not_see_fails(bench: Bench, architecture: str, fault: str, position: int) -> None:
+    planter, variant = FAULTS[fault]
+    planted = planter(trained(architecture), places(architecture)[position])
+    assert sqnr_db(planted, architecture) > 70
+    assert bench.judge(planted, variant).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("fault", FOLDED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_fault_that_tensorrt_folds_away_passes(bench: Bench, architecture: str, fault: str) -> None:
+    for convolution in convolutions(architecture):
+        planted = FOLDED[fault](trained(architecture), convolution)
+        assert sqnr_db(planted, architecture) == float("inf")
+        outcome = bench.judge(planted, "fp16")
+        assert outcome.verdict is Verdict.PASS, (convolution, outcome.message)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *FOLDED])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_renaming_everything_changes_no_figure(bench: Bench, architecture: str, fault: str) -> None:
+    if fault in FAULTS:
+        planter, variant = FAULTS[fault]
+        planted = planter(trained(architecture), places(architecture)[0])
+    else:
+        planted, variant = FOLDED[fault](trained(architecture), convolutions(architecture)[0]), "fp16"
+    named, renamed = bench.judge(planted, variant), bench.judge(plant.rename_everything(planted), variant)
+    assert renamed.verdict is named.verdict
+    # Held as text, because the figures of an overflow are NaN, which equals nothing.
+    assert repr([t.difference for t in renamed.tensors]) == repr([t.difference for t in named.tensors])
+
+
+def test_an_overflow_is_said_to_be_one(tmp_path: Path) -> None:
+    planted = plant.overflow(trained("residual"), places("residual")[0])
+    outcome = Bench(tmp_path, "residual").judge(planted, "fp16")
+    assert "non-finite" in outcome.message or "NaN" in outcome.message
