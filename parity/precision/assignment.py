@@ -43,8 +43,8 @@ class HalfSlots:
 def half_slots(node: NodeProto, scope: Scope) -> HalfSlots:
     """Return which float32 inputs and outputs of a node could be half.
 
-    The operator's schema decides (``Resize`` scales and ``NonMaxSuppression`` scores must stay float32). It is asked for
-    float16 in either case: operators took bfloat16 into their schemas late, TensorRT's layers take both alike.
+    The operator's schema decides (``Resize`` scales and ``NonMaxSuppression`` scores must stay float32). It is asked
+    for float16 in either case: operators took bfloat16 into their schemas late, TensorRT's layers take both alike.
     """
     schema = schema_of(node, scope.opsets)
     if schema is None or any(True for _ in subgraphs(node)):
@@ -71,7 +71,8 @@ def assign(model: ModelProto, options: PrecisionOptions) -> Assignment:
     kept = kept_nodes(model.graph, options.keep)
     kept_type = HALF_TYPES.get(options.keep_precision)
     plan: Assignment = {}
-    for node in _computing_nodes(open_scope(model)):
+    scope = open_scope(model)
+    for node in _computing_nodes(scope):
         if node.name not in kept:
             plan[node.name] = half
         elif kept_type is not None:
@@ -79,9 +80,15 @@ def assign(model: ModelProto, options: PrecisionOptions) -> Assignment:
     if half not in plan.values():
         raise PrecisionError(
             f"{options.precision}: no node would compute in {options.precision}; expected at least one float32 node "
-            "that is not kept: shorten the keep-list, or drop the variant"
+            f"that is not kept: {_remedy(scope)}"
         )
     return plan
+
+
+def _remedy(scope: Scope) -> str:
+    if TensorProto.DOUBLE in scope.types.values():
+        return "the model computes in float64, export it in float32"
+    return "shorten the keep-list, or drop the variant"
 
 
 def _computing_nodes(scope: Scope) -> Iterator[NodeProto]:
@@ -131,17 +138,17 @@ def rounding_loss(name: str, values: np.ndarray, elem_type: int) -> RoundingLoss
 
 def describe_losses(losses: Sequence[RoundingLoss]) -> tuple[str, ...]:
     """Return a sentence on clamped and one on flushed constants, each naming the worst; none where nothing was lost."""
-    notes = []
-    for kind, what in (
-        ("clamped", "beyond the format's range and clamped"),
-        ("flushed", "too small for the format and become 0"),
-    ):
-        counts = {loss: getattr(loss, kind) for loss in losses}
-        total = sum(counts.values())
-        if total:
-            worst = max(losses, key=lambda loss: counts[loss] / loss.size)
-            tensors = sum(1 for count in counts.values() if count)
-            notes.append(
-                f"{total} constants in {tensors} tensors are {what}; worst: {worst.name}, {counts[worst]} of {worst.size}"
-            )
-    return tuple(notes)
+    clamped = [(loss.clamped, loss) for loss in losses if loss.clamped]
+    flushed = [(loss.flushed, loss) for loss in losses if loss.flushed]
+    return (
+        *_describe(clamped, "beyond the format's range and clamped"),
+        *_describe(flushed, "too small for the format and become 0"),
+    )
+
+
+def _describe(found: Sequence[tuple[int, RoundingLoss]], what: str) -> list[str]:
+    if not found:
+        return []
+    total = sum(count for count, _ in found)
+    count, worst = max(found, key=lambda entry: entry[0] / entry[1].size)
+    return [f"{total} constants in {len(found)} tensors are {what}; worst: {worst.name}, {count} of {worst.size}"]

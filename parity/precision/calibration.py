@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, np.ndarray]
 
-# TensorRT's entropy calibrator searches 2048 bins for the 128 levels that lose the least; ONNX Runtime's default of 128 bins
-# leaves nothing to search.
+# TensorRT's entropy calibrator searches 2048 bins for the 128 levels that lose the least; ONNX Runtime's default of
+# 128 bins leaves nothing to search.
 _BIN_COUNT = 2048
 _LEVEL_COUNT = 128
 

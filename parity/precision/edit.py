@@ -10,12 +10,29 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, num
 from parity.precision.scope import subgraphs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from onnx import ModelProto
 
 
 def make_cast(source: str, target: str, elem_type: int) -> NodeProto:
     """Return a cast to an ONNX element type, named after the tensor it makes."""
     return helper.make_node("Cast", [source], [target], name=f"{target}/cast", to=elem_type)
+
+
+def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Give a graph other nodes; they may be its own."""
+    kept = list(nodes)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def rename_reads(nodes: Iterable[NodeProto], old: str, new: str) -> None:
+    """Make nodes, and the subgraphs in them, read another tensor."""
+    for node in nodes:
+        node.input[:] = [new if name == old else name for name in node.input]
+        for subgraph in subgraphs(node):
+            rename_reads(subgraph.node, old, new)
 
 
 def hoist_constants(graph: GraphProto) -> None:
@@ -30,8 +47,7 @@ def hoist_constants(graph: GraphProto) -> None:
         else:
             tensor.name = node.output[0]
             graph.initializer.append(tensor)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    replace_nodes(graph, nodes)
 
 
 def _constant_tensor(node: NodeProto) -> TensorProto | None:

@@ -1,8 +1,8 @@
 """Folding what TensorRT folds before it rounds: constant expressions, and what scales or shifts a product's output.
 
-Measured on TensorRT 8.6 (``docs/forecast.md``): batch normalisation and a constant Mul or Add right behind a convolution or
-a Gemm go into its weights in float32, so that a half tensor between the two never exists. A constant Div or Sub stays where it
-is, and so does everything behind a MatMul.
+Measured on TensorRT 8.6 (``docs/forecast.md``): batch normalisation and a constant Mul or Add right behind a
+convolution or a Gemm go into its weights in float32, so that a half tensor between the two never exists. A constant Div
+or Sub stays where it is, and so does everything behind a MatMul.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from parity.backends import get_backend
 from parity.options import SessionOptions
-from parity.precision.edit import drop_unused_initializers, reads
-from parity.precision.names import tensor_names, unused_name
+from parity.precision.edit import drop_unused_initializers, reads, replace_nodes
+from parity.precision.names import all_nodes, tensor_names, unused_name
 from parity.precision.scope import enter, opset_imports, subgraphs
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-# Their constant operands are the quantization: folding them would undo it.
-_QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# Folding the constant operands of quantization would undo it; Constant nodes that are no initializers by now hold strings
+# or sparse tensors, which ONNX Runtime does not always hand out.
+_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
 
 
 def fold_constants(model: ModelProto) -> int:
@@ -51,9 +52,7 @@ def fold_constants(model: ModelProto) -> int:
             graph.initializer.extend(
                 numpy_helper.from_array(values[name], name) for name in node.output if name in needed
             )
-    remaining = [node for node in graph.node if node.name not in gone]
-    del graph.node[:]
-    graph.node.extend(remaining)
+    replace_nodes(graph, (node for node in graph.node if node.name not in gone))
     drop_unused_initializers(graph)
     return len(gone)
 
@@ -61,7 +60,7 @@ def fold_constants(model: ModelProto) -> int:
 def _constant_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        plain = node.op_type not in _RANDOM | _QUANTIZATION and not any(True for _ in subgraphs(node))
+        plain = node.op_type not in _RANDOM | _KEPT and not any(True for _ in subgraphs(node))
         if plain and node.output and all(name in constants for name in node.input if name):
             constants.update(node.output)
             yield node
@@ -77,9 +76,7 @@ def _evaluate(model: ModelProto, nodes: list[NodeProto]) -> dict[str, np.ndarray
     part.graph.name = "constants"
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in read)
-    part.graph.output.extend(
-        helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), None) for name in names if name in types
-    )
+    part.graph.output.extend(helper.make_tensor_value_info(name, types[name], None) for name in names if name in types)
     with get_backend("onnxruntime").open(part, SessionOptions()) as session:
         values = session.run({})
     return {name: array for name, array in values.items() if array.nbytes <= _LARGEST_CONSTANT_BYTES}
@@ -96,15 +93,43 @@ class _Affine:
 def fold_scales(model: ModelProto, assignment: Assignment) -> int:
     """Fold batch normalisations and constant scales into the convolutions before them, in place; return how many went.
 
-    Only where both nodes are assigned alike, the convolution's weights are constant, and nothing else reads what stands between.
+    Only where both nodes are assigned alike, the convolution's weights are constant, and nothing else reads what stands
+    between.
     """
-    taken = tensor_names(model.graph)
-    return _fold_graph(model.graph, assignment, taken)
+    return _fold_graph(model.graph, assignment, tensor_names(model.graph))
+
+
+class _Constants:
+    """The float32 initializers of one graph, by name, and room for new ones."""
+
+    def __init__(self, graph: GraphProto, taken: set[str]) -> None:
+        self._graph = graph
+        self._taken = taken
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a constant as float64."""
+        return numpy_helper.to_array(self._tensors[name]).astype(np.float64)
+
+    def rank(self, name: str) -> int:
+        """Return a constant's number of dimensions."""
+        return len(self._tensors[name].dims)
+
+    def add(self, name: str, values: np.ndarray) -> str:
+        """Add a float32 constant and return its name, made from another's."""
+        fresh = unused_name(f"{name}_folded", self._taken)
+        tensor = numpy_helper.from_array(values.astype(np.float32), fresh)
+        self._graph.initializer.append(tensor)
+        self._tensors[fresh] = tensor
+        return fresh
 
 
 def _fold_graph(graph: GraphProto, assignment: Assignment, taken: set[str]) -> int:
     count = sum(_fold_graph(inner, assignment, taken) for node in graph.node for inner in subgraphs(node))
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = _Constants(graph, taken)
     readers = count_readers(graph)
     by_input = {name: node for node in graph.node for name in node.input}
     gone: set[str] = set()
@@ -115,13 +140,11 @@ def _fold_graph(graph: GraphProto, assignment: Assignment, taken: set[str]) -> i
                 break
             affine = _affine_of(follower, conv, constants)
             alike = assignment.get(follower.name) == assignment.get(conv.name)
-            if affine is None or not alike or not _absorb(conv, affine, graph, constants, taken):
+            if affine is None or not alike or not _absorb(conv, affine, constants):
                 break
             gone.add(follower.name)
             conv.output[0] = follower.output[0]
-    remaining = [node for node in graph.node if node.name not in gone]
-    del graph.node[:]
-    graph.node.extend(remaining)
+    replace_nodes(graph, (node for node in graph.node if node.name not in gone))
     drop_unused_initializers(graph)
     return count + len(gone)
 
@@ -138,63 +161,61 @@ def count_readers(graph: GraphProto) -> dict[str, int]:
     return counts
 
 
-def _affine_of(node: NodeProto, product: NodeProto, constants: dict[str, TensorProto]) -> _Affine | None:
-    """Return what a node does to a product's output channel by channel; None if that is not a constant scale or shift."""
+def _affine_of(node: NodeProto, product: NodeProto, constants: _Constants) -> _Affine | None:
+    """Return what a node does to a product's output by channel; None if that is not a constant scale or shift."""
     if node.op_type == "BatchNormalization" and len(node.output) == 1:
         return _batch_norm(node, constants)
     other = next((name for name in node.input if name != product.output[0]), "")
-    if node.op_type not in {"Mul", "Add"} or other not in constants:
+    if node.op_type not in {"Mul", "Add"} or other not in constants or product.input[1] not in constants:
         return None
-    values = _per_channel(numpy_helper.to_array(constants[other]).astype(np.float64), product.op_type == "Gemm")
+    values = _per_channel(constants.read(other), constants.rank(product.input[1]))
     if values is None:
         return None
     return _Affine(values, np.zeros(())) if node.op_type == "Mul" else _Affine(np.ones(()), values)
 
 
-def _batch_norm(node: NodeProto, constants: dict[str, TensorProto]) -> _Affine | None:
+def _batch_norm(node: NodeProto, constants: _Constants) -> _Affine | None:
     if any(name not in constants for name in node.input[1:5]):
         return None
-    gamma, beta, mean, variance = (
-        numpy_helper.to_array(constants[name]).astype(np.float64) for name in node.input[1:5]
-    )
+    gamma, beta, mean, variance = (constants.read(name) for name in node.input[1:5])
     epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
     scale = gamma / np.sqrt(variance + epsilon)
     return _Affine(scale, beta - mean * scale)
 
 
-def _per_channel(values: np.ndarray, is_matrix: bool) -> np.ndarray | None:
+def _per_channel(values: np.ndarray, rank: int) -> np.ndarray | None:
     """Return a constant as () or (channels,) if it differs along the channel axis only.
 
-    That axis is the last of a Gemm's (rows, channels), the second of a convolution's (batch, channels, height, width).
+    That axis is the second of a product's output of a rank: (rows, channels), (batch, channels, height, width). A
+    constant of a lower rank meets the last axes of the output.
     """
+    if values.ndim > rank:
+        return None
     if values.size == 1:
         return values.reshape(())
-    if is_matrix:
-        return values.reshape(-1) if values.size == values.shape[-1] else None
-    channels_at_front = values.ndim in {3, 4, 5} and values.size == values.shape[1 if values.ndim > 3 else 0]
-    return values.reshape(-1) if channels_at_front else None
+    channel_axis = values.ndim - rank + 1
+    differs_elsewhere = channel_axis < 0 or values.size != values.shape[channel_axis]
+    return None if differs_elsewhere else values.reshape(-1)
 
 
-def _absorb(
-    node: NodeProto, affine: _Affine, graph: GraphProto, constants: dict[str, TensorProto], taken: set[str]
-) -> bool:
+def _absorb(node: NodeProto, affine: _Affine, constants: _Constants) -> bool:
     """Put a scale and a shift into a product's weights; return False where its weights are not constant."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     plain = attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
     if not plain or any(name and name not in constants for name in node.input[1:]):
         return False
-    weights = numpy_helper.to_array(constants[node.input[1]]).astype(np.float64)
+    weights = constants.read(node.input[1])
     axis, group = _channels_of(node, attributes)
     channels = weights.shape[axis] * group
     if not {affine.scale.size, affine.shift.size} <= {1, channels}:
         return False
     has_bias = len(node.input) > 2 and bool(node.input[2])
-    bias = numpy_helper.to_array(constants[node.input[2]]).astype(np.float64) if has_bias else np.zeros(1)
+    bias = constants.read(node.input[2]) if has_bias else np.zeros(1)
     scale = np.broadcast_to(affine.scale, (channels,))
     folded_bias = np.broadcast_to(bias * affine.scale + affine.shift, (*bias.shape[:-1], channels))
-    names = [_add(graph, constants, taken, node.input[1], _scale_channels(weights, scale, axis, group))]
+    names = [constants.add(node.input[1], _scale_channels(weights, scale, axis, group))]
     if has_bias or np.any(folded_bias):
-        names.append(_add(graph, constants, taken, f"{node.input[1]}_bias", folded_bias))
+        names.append(constants.add(f"{node.input[1]}_bias", folded_bias))
     del node.input[1:]
     node.input.extend(names)
     return True
@@ -223,49 +244,49 @@ def split_biases(model: ModelProto, assignment: Assignment) -> frozenset[str]:
 
     Returns
     -------
-    The tensors between a bias and what follows; a kernel rounds them too, whatever is fused behind it.
+    The nodes that add a bias; a kernel rounds what they give, whatever is fused behind them.
     """
-    return frozenset(_split_graph(model.graph, assignment, tensor_names(model.graph)))
+    names = {node.name for node in all_nodes(model.graph)}
+    return frozenset(_split_graph(model.graph, assignment, tensor_names(model.graph), names))
 
 
-def _split_graph(graph: GraphProto, assignment: Assignment, taken: set[str]) -> set[str]:
-    outputs: set[str] = set()
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+def _split_graph(graph: GraphProto, assignment: Assignment, taken: set[str], names: set[str]) -> set[str]:
+    added: set[str] = set()
+    constants = _Constants(graph, taken)
     nodes: list[NodeProto] = []
     for node in graph.node:
         for inner in subgraphs(node):
-            outputs |= _split_graph(inner, assignment, taken)
+            added |= _split_graph(inner, assignment, taken, names)
         nodes.append(node)
-        bias = constants.get(node.input[2]) if node.op_type in _PRODUCTS and len(node.input) > 2 else None
-        if bias is None or node.name not in assignment:
+        bias = _bias_behind(node, constants) if node.name in assignment else None
+        if bias is None:
             continue
-        nodes.append(_take_bias(node, bias, graph, constants, taken))
-        assignment[nodes[-1].name] = assignment[node.name]
-        outputs.add(nodes[-1].output[0])
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return outputs
+        product, output = unused_name(f"{node.output[0]}_product", taken), node.output[0]
+        name = unused_name(f"{node.name}/bias", names)
+        nodes.append(helper.make_node("Add", [product, constants.add(node.input[2], bias)], [output], name=name))
+        del node.input[2:]
+        node.output[0] = product
+        assignment[name] = assignment[node.name]
+        added.add(name)
+    replace_nodes(graph, nodes)
+    return added
 
 
-def _take_bias(
-    node: NodeProto, bias: TensorProto, graph: GraphProto, constants: dict[str, TensorProto], taken: set[str]
-) -> NodeProto:
-    values = numpy_helper.to_array(bias).astype(np.float64)
+def _bias_behind(node: NodeProto, constants: _Constants) -> np.ndarray | None:
+    """Return a product's constant bias as it is added to the product's output; None where there is none."""
+    if node.op_type not in _PRODUCTS or len(node.input) < 3 or node.input[2] not in constants:
+        return None
+    values = constants.read(node.input[2])
     if node.op_type == "Gemm":
-        values = values * next((attribute.f for attribute in node.attribute if attribute.name == "beta"), 1.0)
-    else:
-        kernel_rank = len(constants[node.input[1]].dims) - 2 if node.input[1] in constants else 2
-        values = values.reshape(-1, *[1] * kernel_rank)
-    name = _add(graph, constants, taken, bias.name, values)
-    del node.input[2:]
-    product, output = unused_name(f"{node.output[0]}_product", taken), node.output[0]
-    node.output[0] = product
-    return helper.make_node("Add", [product, name], [output], name=f"{node.name}/bias")
+        beta = next((attribute.f for attribute in node.attribute if attribute.name == "beta"), 1.0)
+        return np.asarray(values * beta)
+    rank = _kernel_rank(node, constants)
+    return None if rank is None else values.reshape(-1, *[1] * rank)
 
 
-def _add(graph: GraphProto, constants: dict[str, TensorProto], taken: set[str], name: str, values: np.ndarray) -> str:
-    fresh = unused_name(f"{name}_folded", taken)
-    tensor = numpy_helper.from_array(values.astype(np.float32), fresh)
-    graph.initializer.append(tensor)
-    constants[fresh] = tensor
-    return fresh
+def _kernel_rank(node: NodeProto, constants: _Constants) -> int | None:
+    """Return over how many axes a convolution slides; None where neither an attribute nor its weights tell."""
+    shape = next((attribute.ints for attribute in node.attribute if attribute.name == "kernel_shape"), None)
+    if shape is not None:
+        return len(shape)
+    return constants.rank(node.input[1]) - 2 if node.input[1] in constants else None

@@ -1,8 +1,8 @@
 """Which tensors stay inside a fused kernel, where TensorRT does not round them.
 
-Measured on TensorRT 8.6 (``docs/forecast.md``): a chain of pointwise operators is one kernel that computes in float32 and
-rounds what it writes; the constant scale of attention scores belongs to the product before it. What a product gives is
-rounded, whatever is fused behind it: its residual, too, is added to a half.
+Measured on TensorRT 8.6 (``docs/forecast.md``): a chain of pointwise operators is one kernel that computes in float32
+and rounds what it writes; the constant scale of attention scores belongs to the product before it. What a product gives
+is rounded, whatever is fused behind it: its residual, too, is added to a half.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ if TYPE_CHECKING:
     from parity.precision.assignment import Assignment
 
 _POINTWISE = frozenset({
-    "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
-    "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign",
-    "Sqrt", "Sub", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+    "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
+    "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid",
+    "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
 
 
-def unrounded_tensors(
-    model: ModelProto, assignment: Assignment, written: frozenset[str] = frozenset()
-) -> frozenset[str]:
-    """Return the names of the tensors that are never written in half, those of subgraphs included.
+def fused_nodes(model: ModelProto, assignment: Assignment, writing: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of the nodes whose output is never written in half, those of subgraphs included.
 
-    ``written`` are tensors known to be rounded, although a pointwise operator gives them.
+    Nodes, not tensors: the branches of an If may call their tensors alike. ``writing`` are nodes whose output is known
+    to be rounded, although they are pointwise.
     """
-    return frozenset(_unrounded(model.graph, assignment) - written)
+    return frozenset(_fused(model.graph, assignment) - writing)
 
 
-def _unrounded(graph: GraphProto, assignment: Assignment) -> set[str]:
+def _fused(graph: GraphProto, assignment: Assignment) -> set[str]:
     readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -42,7 +41,7 @@ def _unrounded(graph: GraphProto, assignment: Assignment) -> set[str]:
     found = _inside_pointwise_chains(graph, assignment, readers) | _attention_scores(graph, assignment, readers)
     for node in graph.node:
         for inner in subgraphs(node):
-            found |= _unrounded(inner, assignment)
+            found |= _fused(inner, assignment)
     return found
 
 
@@ -62,7 +61,7 @@ def _inside_pointwise_chains(
         chain = next(iter(chains)) if len(chains) == 1 and alike and counts[node.output[0]] == len(followers) else ""
         chain_of[node.name] = chain or node.name
         if chain:
-            inside.add(node.output[0])
+            inside.add(node.name)
     return inside
 
 
@@ -82,7 +81,7 @@ def _attention_scores(graph: GraphProto, assignment: Assignment, readers: dict[s
             continue
         scale = readers[scores][0]
         if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_softmax(scale, readers):
-            found.add(scores)
+            found.add(node.name)
     return found
 
 

@@ -70,12 +70,18 @@ def kept_nodes(graph: GraphProto, patterns: Sequence[str]) -> frozenset[str]:
     for pattern in patterns:
         matches = {node.name for node in nodes if _matches(node, pattern)}
         if not matches:
-            raise PrecisionError(
-                f"keep: {pattern!r} matches no node of the model; expected a node name, a wildcard such as "
-                f"{nodes[0].name.split('/')[0]}* or an op type such as op:{nodes[0].op_type}"
-            )
+            raise PrecisionError(f"keep: {pattern!r} matches no node of the model; {_examples(nodes)}")
         kept |= matches
     return frozenset(kept)
+
+
+def _examples(nodes: Sequence[NodeProto]) -> str:
+    if not nodes:
+        return "it has constants only, leave the keep-list out"
+    first = nodes[0]
+    return (
+        f"expected a node name, a wildcard such as {first.name.split('/')[0]}* or an op type such as op:{first.op_type}"
+    )
 
 
 def _matches(node: NodeProto, pattern: str) -> bool:

@@ -1,9 +1,9 @@
 """Explicit quantization: Q/DQ pairs for int8 and fp8, placed where TensorRT wants them.
 
-Both inputs of every convolution and matrix product are quantized, outputs and biases are not: activations per tensor, constant
-weights per output channel, all symmetric. ONNX Runtime's quantizer is not used: it quantizes outputs and biases unless told
-otherwise, skips tensors whose type it cannot infer, and scales float8 by standard deviations, while TensorRT expects the
-largest magnitude to meet 448.
+Both inputs of every convolution and matrix product are quantized, outputs and biases are not: activations per tensor,
+constant weights per output channel, all symmetric. ONNX Runtime's quantizer is not used: it quantizes outputs and
+biases unless told otherwise, skips tensors whose type it cannot infer, and scales float8 by standard deviations, while
+TensorRT expects the largest magnitude to meet 448.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from parity.errors import PrecisionError
-from parity.precision.edit import drop_unused_initializers
+from parity.precision.edit import drop_unused_initializers, replace_nodes
 from parity.precision.names import all_nodes, tensor_names, unused_name
 from parity.precision.scope import Scope, open_scope
 from parity.tolerance import Precision
@@ -103,8 +103,7 @@ def quantize(model: ModelProto, ranges: Mapping[str, float], form: QuantFormat, 
         if node.name in names:
             rewritten.extend(quantizer.quantize_inputs(node))
         rewritten.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(rewritten)
+    replace_nodes(model.graph, rewritten)
     del model.graph.value_info[:]
     drop_unused_initializers(model.graph)
     notes = (*quantizer.notes, *_note_on_subgraphs(model, names, kept))

@@ -1,21 +1,21 @@
 """Rounded graphs: float32 graphs with an explicit cast pair wherever the precision would round.
 
-ONNX Runtime's CPU provider executes half nodes as float32 and drops the casts between them, so that overflow never shows
-in a half model there. A pair of casts that stands in the graph and loses digits is kept.
+ONNX Runtime's CPU provider executes half nodes as float32 and drops the casts between them, so that overflow never
+shows in a half model there. A pair of casts that stands in the graph and loses digits is kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from parity.precision.assignment import Assignment, half_slots, round_array
-from parity.precision.edit import drop_unused_initializers, make_cast
+from parity.precision.edit import make_cast, rename_reads
+from parity.precision.ledger import Ledger
 from parity.precision.names import tensor_names, unused_name
-from parity.precision.scope import Scope, enter, open_scope, subgraphs
+from parity.precision.scope import enter, open_scope, subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -24,160 +24,119 @@ if TYPE_CHECKING:
 
 # Operators whose outputs are elements of their inputs: rounding behind them changes nothing that is rounded already.
 _MOVES_DATA = frozenset({
-    "Compress", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "MaxPool",
-    "Relu", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
+    "Compress", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity",
+    "MaxPool", "Relu", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "Where",
 })  # fmt: skip
 
 
-@dataclass(slots=True)
-class _State:
-    """What is known of one scope while it is rounded.
-
-    ``half_of`` maps a tensor of this graph to the half type whose values it holds; ``copies`` maps a tensor (of this graph or an outer
-    one) and a half type to the name of its rounded copy.
-    """
-
-    scope: Scope
-    outer: _State | None
-    nodes: list[NodeProto] = field(default_factory=list)
-    half_of: dict[str, int] = field(default_factory=dict)
-    copies: dict[tuple[str, int], str] = field(default_factory=dict)
-
-    def owner_of(self, name: str) -> _State:
-        """Return the state of the graph that a tensor belongs to."""
-        state: _State = self
-        while name not in state.scope.types and state.outer is not None:
-            state = state.outer
-        return state
-
-
-def insert_rounding(model: ModelProto, assignment: Assignment, unrounded: AbstractSet[str], io_type: int) -> int:
+def insert_rounding(model: ModelProto, assignment: Assignment, fused: AbstractSet[str], io_type: int) -> int:
     """Round what the assigned nodes of a float32 model read and give; in place.
 
     A rounded tensor keeps its name; the node behind it gives ``<name>_unrounded``.
 
     Parameters
     ----------
-    unrounded
-        Tensors that stay inside a fused kernel and are not rounded.
+    fused
+        Nodes whose outputs stay inside a fused kernel and are not rounded.
     io_type
-        FLOAT, or the half type that float32 outputs are rounded to as well.
+        FLOAT, or the half type that float32 inputs and outputs are rounded to as well, whatever reads and gives them.
 
     Returns
     -------
     How many tensors are rounded, constants included.
     """
-    rounder = _Rounder(model, assignment, unrounded)
-    state = _State(open_scope(model), None)
-    rounder.round_graph(state)
+    rounder = _Rounder(model, assignment, fused)
+    ledger = Ledger(open_scope(model))
     if io_type != TensorProto.FLOAT:
-        rounder.round_outputs(state, io_type)
+        rounder.round_inputs(ledger, io_type)
+    rounder.round_graph(ledger)
+    if io_type != TensorProto.FLOAT:
+        rounder.round_outputs(ledger, io_type)
     return rounder.count
 
 
 class _Rounder:
     """One pass over a model: its plan, the names that are taken, how many tensors it rounded."""
 
-    def __init__(self, model: ModelProto, assignment: Assignment, unrounded: AbstractSet[str]) -> None:
+    def __init__(self, model: ModelProto, assignment: Assignment, fused: AbstractSet[str]) -> None:
         self.assignment = assignment
-        self.unrounded = unrounded
+        self.fused = fused
         self.taken = tensor_names(model.graph)
         self.count = 0
 
-    def round_graph(self, state: _State) -> None:
+    def round_graph(self, ledger: Ledger) -> None:
         """Round one graph and the subgraphs in it."""
-        for node in list(state.scope.graph.node):
-            self._round_node(node, state)
-        _replace_nodes(state)
+        for node in list(ledger.scope.graph.node):
+            self._round_node(node, ledger)
+        ledger.close()
 
-    def _round_node(self, node: NodeProto, state: _State) -> None:
-        scope = state.scope
+    def _round_node(self, node: NodeProto, ledger: Ledger) -> None:
+        scope = ledger.scope
         for subgraph in subgraphs(node):
-            self.round_graph(_State(enter(subgraph, scope.opsets, scope), state))
+            self.round_graph(Ledger(enter(subgraph, scope.opsets, scope), ledger))
         half = self.assignment.get(node.name)
         if half is None:
-            state.nodes.append(node)
+            ledger.nodes.append(node)
             return
         slots = half_slots(node, scope)
         for position in slots.inputs:
-            node.input[position] = self._rounded(node.input[position], half, state)
-        state.nodes.append(node)
+            node.input[position] = ledger.read_as(node.input[position], half, self)
+        ledger.nodes.append(node)
         for position in slots.outputs:
-            self._round_output(node, position, half, state)
+            self._round_output(node, position, half, ledger)
 
-    def _round_output(self, node: NodeProto, position: int, half: int, state: _State) -> None:
+    def _round_output(self, node: NodeProto, position: int, half: int, ledger: Ledger) -> None:
         name = node.output[position]
-        if name in self.unrounded:
+        if node.name in self.fused:
+            ledger.fused.add(name)
             return
-        state.half_of[name] = half
-        if node.op_type in _MOVES_DATA and self._reads_rounded(node, half, state):
+        ledger.held[name] = half
+        if node.op_type in _MOVES_DATA and _reads_rounded(node, half, ledger):
             return
         raw = unused_name(f"{name}_unrounded", self.taken)
         node.output[position] = raw
-        self._append_pair(raw, name, half, state)
+        ledger.nodes.extend(self.copy_tensor(raw, name, half))
 
-    def _reads_rounded(self, node: NodeProto, half: int, state: _State) -> bool:
-        """Whether every float input of a node holds values of the half type."""
-        return all(state.owner_of(name).half_of.get(name) == half for name in node.input if state.scope.is_float(name))
+    def name_copy(self, name: str, _elem_type: int) -> str:
+        """Return a name for a tensor's rounded copy."""
+        return unused_name(f"{name}_rounded", self.taken)
 
-    def _rounded(self, name: str, half: int, state: _State) -> str:
-        """Return the name under which a float tensor can be read with the digits of a half type."""
-        owner = state.owner_of(name)
-        if name in self.unrounded or owner.half_of.get(name) == half:
-            return name
-        copy = _find_copy(name, half, state)
-        if copy is not None:
-            return copy
-        copy = unused_name(f"{name}_rounded", self.taken)
-        constant = next((tensor for tensor in owner.scope.graph.initializer if tensor.name == name), None)
-        home = owner if constant is not None else state
-        if constant is not None:
-            owner.scope.graph.initializer.append(round_initializer(constant, copy, half))
-            self.count += 1
-        else:
-            self._append_pair(name, copy, half, state)
-        home.copies[name, half] = copy
-        home.half_of[copy] = half
-        home.scope.types[copy] = TensorProto.FLOAT
-        return copy
-
-    def _append_pair(self, source: str, target: str, half: int, state: _State) -> None:
-        middle = unused_name(f"{target}_half", self.taken)
-        state.nodes.append(make_cast(source, middle, half))
-        state.nodes.append(make_cast(middle, target, TensorProto.FLOAT))
+    def copy_constant(self, tensor: TensorProto, copy: str, elem_type: int) -> TensorProto:
+        """Return a float32 initializer with the values that a half type would hold."""
         self.count += 1
+        values = round_array(numpy_helper.to_array(tensor), elem_type).astype(np.float32)
+        return numpy_helper.from_array(values, copy)
 
-    def round_outputs(self, state: _State, half: int) -> None:
+    def copy_tensor(self, name: str, copy: str, elem_type: int) -> list[NodeProto]:
+        """Return the pair of casts that rounds a tensor."""
+        self.count += 1
+        middle = unused_name(f"{copy}_half", self.taken)
+        return [make_cast(name, middle, elem_type), make_cast(middle, copy, TensorProto.FLOAT)]
+
+    def round_inputs(self, ledger: Ledger, half: int) -> None:
+        """Round the float32 inputs of the main graph, for nodes that compute in float32, too."""
+        graph = ledger.scope.graph
+        constants = {tensor.name for tensor in graph.initializer}
+        for name in [value.name for value in graph.input if value.name not in constants]:
+            if ledger.scope.is_float(name):
+                rename_reads(graph.node, name, ledger.read_as(name, half, self))
+
+    def round_outputs(self, ledger: Ledger, half: int) -> None:
         """Round the float32 outputs of the main graph that do not hold half values already."""
-        for value in state.scope.graph.output:
+        for value in ledger.scope.graph.output:
             name = value.name
-            if not state.scope.is_float(name) or state.half_of.get(name) == half:
+            place = next((place for place, node in enumerate(ledger.nodes) if name in node.output), None)
+            if place is None or not ledger.scope.is_float(name) or ledger.held_by(name) == half:
                 continue
             raw = unused_name(f"{name}_unrounded", self.taken)
-            for node in state.nodes:
-                node.output[:] = [raw if output == name else output for output in node.output]
-                node.input[:] = [raw if read == name else read for read in node.input]
-            self._append_pair(raw, name, half, state)
-        _replace_nodes(state)
+            outputs = ledger.nodes[place].output
+            outputs[:] = [raw if output == name else output for output in outputs]
+            rename_reads(ledger.nodes, name, raw)
+            ledger.nodes[place + 1 : place + 1] = self.copy_tensor(raw, name, half)
+        ledger.close()
 
 
-def _find_copy(name: str, half: int, state: _State | None) -> str | None:
-    while state is not None:
-        if (name, half) in state.copies:
-            return state.copies[name, half]
-        state = state.outer
-    return None
-
-
-def _replace_nodes(state: _State) -> None:
-    graph = state.scope.graph
-    del graph.node[:]
-    graph.node.extend(state.nodes)
-    del graph.value_info[:]
-    drop_unused_initializers(graph)
-
-
-def round_initializer(tensor: TensorProto, name: str, half: int) -> TensorProto:
-    """Return a float32 initializer with the values that a half type would hold."""
-    values = round_array(numpy_helper.to_array(tensor), half).astype(np.float32)
-    return numpy_helper.from_array(values, name)
+def _reads_rounded(node: NodeProto, half: int, ledger: Ledger) -> bool:
+    """Whether every float input of a node holds values of the half type."""
+    return all(ledger.held_by(name) == half for name in node.input if ledger.scope.is_float(name))

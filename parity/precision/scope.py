@@ -23,6 +23,8 @@ _PREFIX = {"": "", "ai.onnx": ""}
 # Operators that draw or make a tensor whose type an attribute names.
 _TYPE_ATTRIBUTE = {"Cast": "to", "RandomNormal": "dtype", "RandomUniform": "dtype", "RandomNormalLike": "dtype",
                    "RandomUniformLike": "dtype", "EyeLike": "dtype", "Bernoulli": "dtype"}  # fmt: skip
+# Those of them that take their input's type where the attribute is missing.
+_LIKE_INPUT = frozenset({"RandomNormalLike", "RandomUniformLike", "EyeLike", "Bernoulli"})
 
 
 @dataclass(slots=True)
@@ -60,7 +62,8 @@ def open_scope(model: ModelProto) -> Scope:
 
 def enter(graph: GraphProto, opsets: dict[str, int], outer: Scope | None) -> Scope:
     """Return a graph's scope inside an outer one."""
-    scope = Scope(graph, opsets, outer)
+    # What a model says itself counts only where it cannot be derived: the outputs of other domains' operators.
+    scope = Scope(graph, opsets, outer, {value.name: value.type.tensor_type.elem_type for value in graph.value_info})
     for value in graph.input:
         scope.types[value.name] = value.type.tensor_type.elem_type
     for tensor in graph.initializer:
@@ -105,7 +108,7 @@ def _spread(formal: object, count: int) -> list[str]:
 
 
 def _add_output_types(node: NodeProto, scope: Scope) -> None:
-    known = _special_type(node) or _subgraph_types(node, scope)
+    known = _special_type(node, scope) or _subgraph_types(node, scope)
     if known is None:
         known = _schema_types(node, scope)
     for name, elem_type in zip(node.output, known, strict=False):
@@ -113,13 +116,15 @@ def _add_output_types(node: NodeProto, scope: Scope) -> None:
             scope.types[name] = elem_type
 
 
-def _special_type(node: NodeProto) -> list[int] | None:
+def _special_type(node: NodeProto, scope: Scope) -> list[int] | None:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     by_attribute = attributes.get(_TYPE_ATTRIBUTE.get(node.op_type, ""))
     if by_attribute is not None:
         return [by_attribute.i]
     if node.op_type in {"RandomNormal", "RandomUniform"}:
         return [TensorProto.FLOAT]
+    if node.op_type in _LIKE_INPUT:
+        return [scope.type_of(node.input[0])]
     if node.op_type == "ConstantOfShape":
         return [attributes["value"].t.data_type if "value" in attributes else TensorProto.FLOAT]
     if node.op_type == "Constant":
@@ -131,6 +136,10 @@ def _constant_type(node: NodeProto) -> int:
     attribute = node.attribute[0] if node.attribute else AttributeProto()
     if attribute.name == "value":
         return attribute.t.data_type
+    if attribute.name == "sparse_value":
+        return attribute.sparse_tensor.values.data_type
+    if attribute.name.startswith("value_string"):
+        return TensorProto.STRING
     return TensorProto.FLOAT if attribute.name.startswith("value_float") else TensorProto.INT64
 
 
@@ -149,13 +158,13 @@ def _schema_types(node: NodeProto, scope: Scope) -> list[int]:
         return []
     inputs, outputs = formal_types(node, schema)
     bound = {formal: scope.type_of(name) for formal, name in zip(inputs, node.input, strict=True) if name}
-    return [bound.get(formal, _concrete(formal)) for formal in outputs]
+    # Shape and Equal name their output T1, and allow a single type for it.
+    only = {c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1}
+    return [bound[formal] if formal in bound else _concrete(only.get(formal, formal)) for formal in outputs]
 
 
 def _concrete(formal: str) -> int:
+    """Return the type that a schema spells out (``tensor(int64)``); UNKNOWN for a type parameter."""
     name = formal.removeprefix("tensor(").removesuffix(")").upper()
-    return (
-        TensorProto.DataType.Value(name)
-        if formal.startswith("tensor(") and name in set(TensorProto.DataType.keys())
-        else UNKNOWN
-    )
+    is_type = formal.startswith("tensor(") and name in set(TensorProto.DataType.keys())
+    return TensorProto.DataType.Value(name) if is_type else UNKNOWN

@@ -6,12 +6,14 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from parity.errors import PrecisionError
+from parity.precision.edit import replace_nodes
 from parity.precision.names import tensor_names, unused_name
 from parity.precision.qdq import QUANTIZED_OPERATORS
 from parity.precision.scope import open_scope
 
 # Veltkamp's splitting (Dekker 1971): with c = x * (2^13 + 1), c - (c - x) is x rounded to 24 - 13 = 11 significant
-# bits. It is exact float32 arithmetic, so it can stand in a graph as three operators.
+# bits. It is plain float32 arithmetic, so it can stand in a graph as three operators. Infinities, and operands beyond
+# 2^128 / (2^13 + 1), some 4e34, become NaN.
 _SPLIT = np.float32(2**13 + 1)
 
 
@@ -41,8 +43,7 @@ def insert_tf32_rounding(model: ModelProto) -> tuple[int, int]:
     if not count:
         raise PrecisionError("tf32: the model has no float32 Conv, ConvTranspose, Gemm or MatMul; drop the variant")
     model.graph.initializer.append(numpy_helper.from_array(np.asarray(_SPLIT), factor))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    replace_nodes(model.graph, nodes)
     return count, len(copies)
 
 

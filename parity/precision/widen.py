@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from parity.precision.edit import make_cast
+from parity.precision.edit import make_cast, replace_nodes
 from parity.precision.names import tensor_names, unused_name
 from parity.precision.scope import Scope, enter, open_scope, subgraphs
 
@@ -30,7 +30,7 @@ def count_half_nodes(model: ModelProto) -> int:
 def widen(model: ModelProto) -> Assignment:
     """Turn every half tensor of a model into float32, in place; inputs and outputs are float32, too.
 
-    A cast to half becomes an explicit pair, because it rounds; a cast from half becomes an Identity.
+    A cast to half becomes an explicit pair, because it rounds; a cast from half to float32 no longer changes anything.
 
     Returns
     -------
@@ -64,8 +64,7 @@ def _widen_graph(graph: GraphProto, taken: set[str]) -> None:
         for subgraph in subgraphs(node):
             _widen_graph(subgraph, taken)
         nodes.extend(_widen_node(node, taken))
-    del graph.node[:]
-    graph.node.extend(nodes)
+    replace_nodes(graph, nodes)
     del graph.value_info[:]
 
 
