@@ -94,6 +94,11 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, checkout: Path) -> N
             assert without_digits(done.stdout) == without_digits(command.output), command.text
 
 
+def test_outputs_are_told_apart_by_words_and_not_by_digits_or_line_breaks() -> None:
+    assert without_digits("1 fail, 2 pass in 0.5s") == without_digits("3 fail,\n4 pass in 1e-3s")
+    assert without_digits("1 fail, 2 pass") != without_digits("1 error, 2 pass")
+
+
 def test_no_reason_to_skip_has_outlived_its_command() -> None:
     known = [command for page in WITH_COMMANDS for command in commands(page.read_text(encoding="utf-8"))]
     assert [pattern for pattern in SKIPPED if not any(re.match(pattern, command.text) for command in known)] == []
