@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHANNELS, WIDTH = 32, 64
 IMAGE, TOKENS = (2, CHANNELS, 16, 16), (2, 64, WIDTH)
@@ -152,12 +155,16 @@ ODD = np.arange(CHANNELS) % 2
 SMALL = 1 / BIG
 
 between_convs("conv", lambda p, x: p.op("Relu", x), 1.0)
-between_convs("conv, batch normalization", lambda p, x: p.op(
-    "BatchNormalization", x, *(p.constant(np.full(CHANNELS, v)) for v in (1.0, 0.0, 0.0, BIG**2))))
+between_convs(
+    "conv, batch normalization",
+    lambda p, x: p.op("BatchNormalization", x, *(p.constant(np.full(CHANNELS, v)) for v in (1.0, 0.0, 0.0, BIG**2))),
+)
 between_convs("conv, constant Mul", lambda p, x: p.op("Mul", x, p.constant(SMALL)))
 between_convs("conv, constant Mul by channel", lambda p, x: p.op("Mul", x, p.channels(SMALL)))
 between_convs("conv, constant Mul by pixel", lambda p, x: p.op("Mul", x, p.constant(np.full((1, 1, 16, 16), SMALL))))
-between_convs("conv, constant Add, constant Mul", lambda p, x: p.op("Mul", p.op("Add", x, p.channels(5e3)), p.constant(SMALL)))  # noqa: E501 - one pattern a line reads as the table that it is
+between_convs(
+    "conv, constant Add, constant Mul", lambda p, x: p.op("Mul", p.op("Add", x, p.channels(5e3)), p.constant(SMALL))
+)  # noqa: E501 - one pattern a line reads as the table that it is
 between_convs("conv, constant Div", lambda p, x: p.op("Div", x, p.constant(BIG)))
 between_convs("conv with bias, constant Add", lambda p, x: p.op("Add", x, p.channels(-6e4)), 2e3, 1e-4, 6.4e4)
 between_convs("conv with bias, constant Sub", lambda p, x: p.op("Sub", x, p.channels(6e4)), 2e3, 1e-4, 6.4e4)
@@ -166,49 +173,95 @@ between_convs("conv, bias back into range, Relu", lambda p, x: p.op("Relu", x), 
 between_convs("conv, Relu, constant Mul", lambda p, x: p.op("Mul", p.op("Relu", x), p.constant(SMALL)))
 between_convs("conv, Relu, conv", lambda p, x: p.op("Relu", x), BIG, SMALL)
 between_convs("conv, MaxPool, conv", lambda p, x: p.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), BIG, SMALL)
-between_convs("conv, Resize, conv", lambda p, x: p.op(
-    "Resize", x, "", p.constant([1, 1, 2, 2]), mode="nearest", coordinate_transformation_mode="asymmetric"), BIG, SMALL)
-between_convs("conv, InstanceNormalization", lambda p, x: p.op(
-    "InstanceNormalization", x, p.constant(np.ones(CHANNELS)), p.constant(np.zeros(CHANNELS))))
-between_convs("conv, SiLU", lambda p, x: _silu(p, x), 1e4, 1e-3, np.where(ODD, -7e4, 0.0))
-between_convs("conv, hard swish", lambda p, x: _hard_swish(p, x), 1.0)
-between_convs("conv, gate of another tensor", lambda p, x: p.op(
-    "Mul", x, p.input("g", p.draw.uniform(0.1, 1, (2, CHANNELS, 1, 1)) * SMALL)))
-between_convs("conv, residual Add, Relu", lambda p, x: p.op(
-    "Relu", p.op("Add", x, p.input("r", np.full(IMAGE, -6e4)))), BIG, 1e-4)
-between_convs("conv with bias, residual Add", lambda p, x: p.op(
-    "Add", x, p.input("r", np.full(IMAGE, -6e4))), 2e3, 1e-4, 6.5e4)
+between_convs(
+    "conv, Resize, conv",
+    lambda p, x: p.op(
+        "Resize", x, "", p.constant([1, 1, 2, 2]), mode="nearest", coordinate_transformation_mode="asymmetric"
+    ),
+    BIG,
+    SMALL,
+)
+between_convs(
+    "conv, InstanceNormalization",
+    lambda p, x: p.op("InstanceNormalization", x, p.constant(np.ones(CHANNELS)), p.constant(np.zeros(CHANNELS))),
+)
+between_convs("conv, SiLU", _silu, 1e4, 1e-3, np.where(ODD, -7e4, 0.0))
+between_convs("conv, hard swish", _hard_swish, 1.0)
+between_convs(
+    "conv, gate of another tensor",
+    lambda p, x: p.op("Mul", x, p.input("g", p.draw.uniform(0.1, 1, (2, CHANNELS, 1, 1)) * SMALL)),
+)
+between_convs(
+    "conv, residual Add, Relu", lambda p, x: p.op("Relu", p.op("Add", x, p.input("r", np.full(IMAGE, -6e4)))), BIG, 1e-4
+)
+between_convs(
+    "conv with bias, residual Add", lambda p, x: p.op("Add", x, p.input("r", np.full(IMAGE, -6e4))), 2e3, 1e-4, 6.5e4
+)
 between_convs("conv, Exp, Add, Log", lambda p, x: p.op("Log", p.op("Add", p.op("Exp", x), p.constant(1.0))), 8.0)
-between_convs("conv, Pow, Add, Sqrt", lambda p, x: p.op(
-    "Sqrt", p.op("Add", p.op("Pow", x, p.constant(2.0)), p.constant(1.0))), 300.0)
-between_convs("conv, Tanh, Add, Sub", lambda p, x: p.op(
-    "Sub", p.op("Add", p.op("Tanh", x), p.constant(4096.0)), p.constant(4096.0)), 1.0)
+between_convs(
+    "conv, Pow, Add, Sqrt",
+    lambda p, x: p.op("Sqrt", p.op("Add", p.op("Pow", x, p.constant(2.0)), p.constant(1.0))),
+    300.0,
+)
+between_convs(
+    "conv, Tanh, Add, Sub",
+    lambda p, x: p.op("Sub", p.op("Add", p.op("Tanh", x), p.constant(4096.0)), p.constant(4096.0)),
+    1.0,
+)
 between_convs("two depthwise convs", lambda p, x: _depthwise(p, _depthwise(p, x, 2.0**17), 2.0**-17), 1.0)
-between_convs("four depthwise convs, underflow", lambda p, x: _depthwise(
-    p, _depthwise(p, _depthwise(p, _depthwise(p, x, 2.0**-14), 2.0**-14), 2.0**14), 2.0**14), 1.0)
+between_convs(
+    "four depthwise convs, underflow",
+    lambda p, x: _depthwise(p, _depthwise(p, _depthwise(p, _depthwise(p, x, 2.0**-14), 2.0**-14), 2.0**14), 2.0**14),
+    1.0,
+)
 between_convs("conv with tiny weights, conv", lambda p, x: p.op("Relu", x), 1e-7, 1e7 / BIG)
-pattern(lambda p: p.op("Mul", p.op("Transpose", p.conv(p.image(), BIG), perm=[0, 2, 3, 1]), p.constant(SMALL)), "conv, Transpose, constant Mul")  # noqa: E501 - as above
-pattern(lambda p: p.op("Mul", p.op("GlobalAveragePool", p.conv(p.image(), BIG)), p.constant(SMALL)), "conv, GlobalAveragePool, constant Mul")  # noqa: E501 - as above
+pattern(
+    lambda p: p.op("Mul", p.op("Transpose", p.conv(p.image(), BIG), perm=[0, 2, 3, 1]), p.constant(SMALL)),
+    "conv, Transpose, constant Mul",
+)  # noqa: E501 - as above
+pattern(
+    lambda p: p.op("Mul", p.op("GlobalAveragePool", p.conv(p.image(), BIG)), p.constant(SMALL)),
+    "conv, GlobalAveragePool, constant Mul",
+)  # noqa: E501 - as above
 pattern(lambda p: p.op("Mul", p.op("Mul", p.tokens("x", 1e3), p.tokens("a", 1e3)), p.tokens("b", 1e-4)), "Mul, Mul")
 behind_matmul("matmul, matmul", lambda _, x: x, BIG, SMALL)
 behind_matmul("matmul, constant Mul", lambda p, x: p.op("Mul", x, p.constant(SMALL)))
-behind_matmul("matmul, bias back into range, Relu", lambda p, x: p.op(
-    "Relu", p.op("Add", x, p.constant(np.full(WIDTH, -6e4)))), 2.5e4, 1e-4)
-behind_matmul("matmul, residual Add, Relu", lambda p, x: p.op(
-    "Relu", p.op("Add", x, p.input("r", np.full(TOKENS, -6e4)))), 2.5e4, 1e-4)
+behind_matmul(
+    "matmul, bias back into range, Relu",
+    lambda p, x: p.op("Relu", p.op("Add", x, p.constant(np.full(WIDTH, -6e4)))),
+    2.5e4,
+    1e-4,
+)
+behind_matmul(
+    "matmul, residual Add, Relu",
+    lambda p, x: p.op("Relu", p.op("Add", x, p.input("r", np.full(TOKENS, -6e4)))),
+    2.5e4,
+    1e-4,
+)
 behind_matmul("matmul, Softmax of large logits", lambda p, x: p.op("Softmax", x, axis=-1), 2e4)
 behind_matmul("matmul, GELU", _gelu, 3.0)
 behind_matmul("matmul, GELU of large values", _large_gelu, 3.0, 1e-3)
-behind_matmul("matmul, LayerNormalization", lambda p, x: p.op(
-    "LayerNormalization", x, p.constant(np.ones(WIDTH)), p.constant(np.zeros(WIDTH)), axis=-1), 1e3)
+behind_matmul(
+    "matmul, LayerNormalization",
+    lambda p, x: p.op("LayerNormalization", x, p.constant(np.ones(WIDTH)), p.constant(np.zeros(WIDTH)), axis=-1),
+    1e3,
+)
 behind_matmul("matmul, layer norm in parts", _layer_norm, 1e3)
 behind_matmul("matmul, root mean square by Pow", lambda p, x: _normalized(p, x, "Pow"), 1e3)
 behind_matmul("matmul, root mean square by Mul", lambda p, x: _normalized(p, x, "Mul"), 1e3)
 behind_matmul("matmul, ReduceL2", lambda p, x: p.op("Div", x, p.op("ReduceL2", x, axes=[-1], keepdims=1)), 1e3)
-behind_matmul("matmul, ReduceMean", lambda p, x: p.op(
-    "Div", x, p.op("ReduceMean", p.op("Abs", x), axes=[-1], keepdims=1)), 1e4)
-behind_matmul("matmul, ReduceSum", lambda p, x: p.op("Div", x, p.op("Div", p.op(
-    "ReduceSum", p.op("Abs", x), p.constant([-1], np.int64), keepdims=1), p.constant(64.0))), 4e3)
+behind_matmul(
+    "matmul, ReduceMean", lambda p, x: p.op("Div", x, p.op("ReduceMean", p.op("Abs", x), axes=[-1], keepdims=1)), 1e4
+)
+behind_matmul(
+    "matmul, ReduceSum",
+    lambda p, x: p.op(
+        "Div",
+        x,
+        p.op("Div", p.op("ReduceSum", p.op("Abs", x), p.constant([-1], np.int64), keepdims=1), p.constant(64.0)),
+    ),
+    4e3,
+)
 pattern(_attention(1.0, "Div"), "attention")
 pattern(_attention(160.0, "Div"), "attention, large scores, Div")
 pattern(_attention(160.0, "Mul"), "attention, large scores, Mul")

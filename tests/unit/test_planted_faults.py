@@ -6,10 +6,10 @@ Each runs the whole way: a case folder, its forecast in ONNX Runtime, its own to
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -21,11 +21,15 @@ from parity.case.feeds import open_feeds
 from parity.case.loader import load_case
 from parity.graph import load_model, model_interface
 from parity.options import SessionOptions
-from parity.results import Outcome
 from parity.runner.case_judge import open_case_judge
 from parity.runner.settings import JudgeSettings
 from parity.verdict import Verdict
 from tests import plant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from parity.results import Outcome
 
 ROOT = Path(__file__).parents[2]
 SEED = 2026
