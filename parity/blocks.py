@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Region = tuple[slice, ...]
 """One slice for each leading axis; axes without one are whole."""
 
-BLOCK_SIZE = 1 << 16
+BLOCK_SIZE = 1 << 18
 """Elements of a block: large enough that NumPy's fixed cost of a call vanishes, small enough for a core's cache."""
 
 _EXACT_IN_FLOAT64 = 4  # bytes: every integer of this width, signed or not, has its own float64

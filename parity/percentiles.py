@@ -16,7 +16,7 @@ _MANTISSA_BITS = 7
 _SHIFT = 52 - _MANTISSA_BITS
 _BIN_COUNT = 1 << (11 + _MANTISSA_BITS)
 # Keys wait until they are many: each count allocates and adds an array of up to 2 MiB.
-_PENDING_LIMIT = 1 << 19
+_PENDING_LIMIT = 1 << 20
 # Sorting so few is faster than touching an array of all bins.
 _FEW_KEYS = 1 << 12
 
@@ -39,7 +39,7 @@ class ErrorHistogram:
         self._count = 0
 
     def add(self, errors: npt.NDArray[np.float64]) -> None:
-        """Count a contiguous block of at most 2**19 errors, none negative and none NaN."""
+        """Count a contiguous block of at most 2**20 errors, none negative and none NaN."""
         if self._pending + errors.size > _PENDING_LIMIT:
             self._flush()
         keys = self._keys[self._pending : self._pending + errors.size]
