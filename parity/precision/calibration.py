@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,9 +155,9 @@ def _write(file: Path, ranges: dict[str, float]) -> None:
     """Write ranges atomically; a cache that cannot be written costs time, not the run."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(ranges, stream, indent=0, sort_keys=True)
-        Path(temporary).replace(file)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            temporary = Path(folder) / file.name
+            temporary.write_text(json.dumps(ranges, indent=0, sort_keys=True), encoding="utf-8")
+            temporary.replace(file)
     except OSError:
         return

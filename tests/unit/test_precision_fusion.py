@@ -112,3 +112,13 @@ def test_other_products_are_written(model):
 
 def test_kept_scores_are_not_fused():
     assert "scores" not in fused(attention(), kept=("scores",))
+
+
+def test_a_product_of_activations_may_be_an_output_or_captured_alone():
+    product = node("MatMul", ["q", "k"], ["s"], "scores")
+    inputs = [value("q", 2), value("k", 2)]
+    assert fused(model_of([product], inputs, [value("s", 2)])) == set()
+    branch = graph_of([node("Identity", ["s"], ["b"], "inside")], [], [value("b", 2)])
+    choose = node("If", ["c"], ["y"], "choose", then_branch=branch, else_branch=branch)
+    inputs.append(value("c", 0, TensorProto.BOOL))
+    assert fused(model_of([product, choose], inputs, [value("y", 2)])) == set()
