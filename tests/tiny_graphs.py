@@ -69,7 +69,12 @@ def pointwise(*op_types: str) -> ModelProto:
 
 def affine(weight: object = ((2.0, 0.0), (0.0, 2.0)), bias: object = (0.0, 0.0), **attributes: object) -> ModelProto:
     """Return a Gemm from x (rows, 2) to y, named gemm."""
-    return model_of([node("Gemm", ["x", "w", "b"], ["y"], "gemm", **attributes)], [value("x", 2)], [value("y", 2)], {"w": weight, "b": bias})
+    return model_of(
+        [node("Gemm", ["x", "w", "b"], ["y"], "gemm", **attributes)],
+        [value("x", 2)],
+        [value("y", 2)],
+        {"w": weight, "b": bias},
+    )
 
 
 def branches(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,9 +76,11 @@ def _measure(
         percentile=options.percentile,
         scenario="same",
     )
-    for activation in _activations(model, tensors, feeds):
-        collector.collect({name: [values] for name, values in activation.items()})
-    result = collector.compute_collection_result()
+    # The collector reports its progress on standard output, which belongs to the command line's own report.
+    with redirect_stdout(StringIO()):
+        for activation in _activations(model, tensors, feeds):
+            collector.collect({name: [values] for name, values in activation.items()})
+        result = collector.compute_collection_result()
     return {name: _magnitude(result[name]) for name in tensors}
 
 

@@ -106,9 +106,7 @@ def test_local_functions_are_inlined_and_models_without_are_not_copied():
     function = helper.make_function(
         "own", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
     )
-    model = model_of(
-        [node("Twice", ["x"], ["y"], domain="own")], ["x"], ["y"], domains=["own"], functions=[function]
-    )
+    model = model_of([node("Twice", ["x"], ["y"], domain="own")], ["x"], ["y"], domains=["own"], functions=[function])
     inlined = inline_functions(model)
     onnx.checker.check_model(inlined)
     assert op_types(inlined.graph) == ["Add"]
@@ -120,4 +118,6 @@ def test_local_functions_are_inlined_and_models_without_are_not_copied():
 def test_a_cast_is_named_after_what_it_makes():
     cast = make_cast("a", "b", TensorProto.FLOAT16)
     assert (cast.name, list(cast.input), list(cast.output)) == ("b/cast", ["a"], ["b"])
-    assert run(model_of([cast], ["a"], [value("b", 1, TensorProto.FLOAT16)]), {"a": array(0.1)})["b"].dtype == np.float16
+    assert (
+        run(model_of([cast], ["a"], [value("b", 1, TensorProto.FLOAT16)]), {"a": array(0.1)})["b"].dtype == np.float16
+    )

@@ -173,7 +173,9 @@ def test_batch_norm_scale_and_shift_go_into_the_weights(op_type, weight, attribu
     constants = NORM | {"k": noise(*channel), "h": noise(*channel)}
     followers = (BN, ("Mul", "k"), ("Add", "h"))
     model = conv_model(*followers, constants=constants, weight=weight, bias=bias, op_type=op_type, **attributes)
-    in_channels = {"ConvTranspose": weight.shape[0], "Conv": weight.shape[1] * attributes.get("group", 1)}.get(op_type, 3)
+    in_channels = {"ConvTranspose": weight.shape[0], "Conv": weight.shape[1] * attributes.get("group", 1)}.get(
+        op_type, 3
+    )
     feed = {"x": noise(2, in_channels, *[5] * (weight.ndim - 2))}
     folded = copy_of(model)
     assert fold_scales(folded, all_assigned(model)) == 3

@@ -70,7 +70,11 @@ def test_chains_inside_of_a_branch_are_its_own():
 
 
 def test_products_and_the_biases_behind_them_are_written():
-    nodes = [node("MatMul", ["x", "w"], ["t"], "product"), node("Add", ["t", "b"], ["u"], "bias"), node("Relu", ["u"], ["y"], "relu")]
+    nodes = [
+        node("MatMul", ["x", "w"], ["t"], "product"),
+        node("Add", ["t", "b"], ["u"], "bias"),
+        node("Relu", ["u"], ["y"], "relu"),
+    ]
     model = model_of(nodes, [value("x", 2)], [value("y", 2)], {"w": [[1.0]], "b": [1.0]})
     assignment = {made.name: FP16 for made in model.graph.node}
     assert fused_nodes(model, assignment) == {"bias"}

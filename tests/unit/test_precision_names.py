@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from onnx import ModelProto
 
 from parity.errors import PrecisionError
 from parity.precision.names import all_nodes, kept_nodes, name_nodes, tensor_names, unused_name
 from tests.tiny_graphs import branches, graph_of, model_of, node, pointwise
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 def named(*names: str) -> ModelProto:

@@ -14,7 +14,19 @@ from onnx import TensorProto
 from parity.errors import PrecisionError
 from parity.precision.qdq import FORMATS, activations_to_quantize, quantize
 from parity.tolerance import Precision
-from tests.tiny_graphs import affine, array, branches, constants_of, copy_of, graph_of, model_of, node, op_types, run, value
+from tests.tiny_graphs import (
+    affine,
+    array,
+    branches,
+    constants_of,
+    copy_of,
+    graph_of,
+    model_of,
+    node,
+    op_types,
+    run,
+    value,
+)
 
 INT8, FP8 = FORMATS[Precision.INT8], FORMATS[Precision.FP8]
 BOTH = pytest.mark.parametrize("form", [INT8, FP8], ids=["int8", "fp8"])
@@ -48,30 +60,30 @@ def product(op_type, weight, rank, **attributes):
 
 @BOTH
 @pytest.mark.parametrize(
-    ("op_type", "shape", "feed", "axes", "attributes"),
+    ("op_type", "shapes", "axes", "attributes"),
     [
-        ("Conv", (4, 3, 2, 2), (1, 3, 4, 4), (1, 2, 3), {}),
-        ("Conv", (4, 3, 2), (1, 3, 4), (1, 2), {}),
-        ("ConvTranspose", (3, 4, 2, 2), (1, 3, 4, 4), (0, 2, 3), {}),
-        ("MatMul", (3, 4), (2, 3), (0,), {}),
-        ("MatMul", (2, 3, 4), (2, 5, 3), (0, 1), {}),
-        ("Gemm", (3, 4), (2, 3), (0,), {}),
-        ("Gemm", (4, 3), (2, 3), (1,), {"transB": 1}),
+        ("Conv", ((4, 3, 2, 2), (1, 3, 4, 4)), (1, 2, 3), {}),
+        ("Conv", ((4, 3, 2), (1, 3, 4)), (1, 2), {}),
+        ("ConvTranspose", ((3, 4, 2, 2), (1, 3, 4, 4)), (0, 2, 3), {}),
+        ("MatMul", ((3, 4), (2, 3)), (0,), {}),
+        ("MatMul", ((2, 3, 4), (2, 5, 3)), (0, 1), {}),
+        ("Gemm", ((3, 4), (2, 3)), (0,), {}),
+        ("Gemm", ((4, 3), (2, 3)), (1,), {"transB": 1}),
     ],
     ids=["conv", "conv1d", "deconv", "matmul", "batched matmul", "gemm", "gemm transB"],
 )
-def test_activations_are_quantized_by_tensor_and_weights_by_output_channel(
-    form, op_type, shape, feed, axes, attributes
-):
+def test_activations_are_quantized_by_tensor_and_weights_by_output_channel(form, op_type, shapes, axes, attributes):
+    shape, feed = shapes
     weight, activation = noise(*shape), noise(*feed)
     model = product(op_type, weight, len(feed), **attributes)
     largest = float(np.abs(activation).max())
     made, done = quantized(model, {"x": largest}, form)
     assert (done.node_count, done.tensor_count) == (1, 2)
     faked = fake(weight, np.abs(weight).max(axis=axes, keepdims=True), form)
-    expected = run(product(op_type, faked.astype(np.float32), len(feed), **attributes), {
-        "x": fake(activation, largest, form).astype(np.float32)
-    })["y"]
+    expected = run(
+        product(op_type, faked.astype(np.float32), len(feed), **attributes),
+        {"x": fake(activation, largest, form).astype(np.float32)},
+    )["y"]
     np.testing.assert_allclose(run(made, {"x": activation})["y"], expected, rtol=1e-4, atol=1e-5)
 
 

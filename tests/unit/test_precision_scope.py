@@ -58,7 +58,9 @@ def test_operators_of_other_domains_have_no_type_unless_the_model_says_it():
 
 
 def test_what_an_operator_gives_counts_more_than_what_the_model_says():
-    model = model_of([node("Shape", ["x"], ["h"]), node("Identity", ["h"], ["y"])], ["x"], [value("y", 1, TensorProto.INT64)])
+    model = model_of(
+        [node("Shape", ["x"], ["h"]), node("Identity", ["h"], ["y"])], ["x"], [value("y", 1, TensorProto.INT64)]
+    )
     model.graph.value_info.append(value("h", 1, TensorProto.FLOAT))
     assert open_scope(model).type_of("h") == TensorProto.INT64
 

@@ -35,9 +35,7 @@ def rounded(model):
 
 
 def times_one():
-    return model_of(
-        [node("MatMul", ["x", "one"], ["y"], "mm")], [value("x", 2)], [value("y", 2)], {"one": [[1.0]]}
-    )
+    return model_of([node("MatMul", ["x", "one"], ["y"], "mm")], [value("x", 2)], [value("y", 2)], {"one": [[1.0]]})
 
 
 def operand(values):
