@@ -47,12 +47,8 @@ def fold_constants(model: ModelProto) -> int:
     gone = {
         node.name for node in foldable if all(name in values and name not in outputs for name in node.output if name)
     }
-    needed = {name for node in graph.node if node.name not in gone for name in reads(node)}
-    for node in foldable:
-        if node.name in gone:
-            graph.initializer.extend(
-                numpy_helper.from_array(values[name], name) for name in node.output if name in needed
-            )
+    folded = [name for node in foldable if node.name in gone for name in node.output if name]
+    graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in folded)
     replace_nodes(graph, (node for node in graph.node if node.name not in gone))
     drop_unused_initializers(graph)
     return len(gone)
