@@ -66,7 +66,7 @@ def _inside_pointwise_chains(
 
 
 def _attention_scores(graph: GraphProto, assignment: Assignment, readers: dict[str, list[NodeProto]]) -> set[str]:
-    """Find products of two activations that one constant scale and a softmax follow (a mask may stand between)."""
+    """Find products of two activations that attention scales by one constant before its softmax."""
     constants = {tensor.name for tensor in graph.initializer}
     counts = count_readers(graph)
     found: set[str] = set()
@@ -78,14 +78,17 @@ def _attention_scores(graph: GraphProto, assignment: Assignment, readers: dict[s
         if len(followers) != 1 or counts[scores] != 1:
             continue
         scale = followers[0]
-        if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_softmax(scale, readers):
+        if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_attention(scale, readers):
             found.add(node.name)
     return found
 
 
-def _leads_to_softmax(node: NodeProto, readers: dict[str, list[NodeProto]]) -> bool:
-    followers = readers.get(node.output[0], [])
-    masked = [
-        after for follower in followers if follower.op_type == "Add" for after in readers.get(follower.output[0], [])
-    ]
-    return any(follower.op_type == "Softmax" for follower in (*followers, *masked))
+def _leads_to_attention(scale: NodeProto, readers: dict[str, list[NodeProto]]) -> bool:
+    """Whether a softmax over the scaled scores, and a product with its result, follow (a mask may stand between)."""
+    masked = [after for mask in _following(scale, "Add", readers) for after in _following(mask, "Softmax", readers)]
+    softmaxes = [*_following(scale, "Softmax", readers), *masked]
+    return any(_following(softmax, "MatMul", readers) for softmax in softmaxes)
+
+
+def _following(node: NodeProto, op_type: str, readers: dict[str, list[NodeProto]]) -> list[NodeProto]:
+    return [reader for reader in readers.get(node.output[0], []) if reader.op_type == op_type]
