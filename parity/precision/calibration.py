@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,11 @@ def _measure(
         percentile=options.percentile,
         scenario="same",
     )
-    for activation in _activations(model, tensors, feeds):
-        collector.collect({name: [values] for name, values in activation.items()})
-    result = collector.compute_collection_result()
+    # The collector reports its progress on standard output, which belongs to the command line's own report.
+    with redirect_stdout(StringIO()):
+        for activation in _activations(model, tensors, feeds):
+            collector.collect({name: [values] for name, values in activation.items()})
+        result = collector.compute_collection_result()
     return {name: _magnitude(result[name]) for name in tensors}
 
 
@@ -156,9 +159,9 @@ def _write(file: Path, ranges: dict[str, float]) -> None:
     """Write ranges atomically; a cache that cannot be written costs time, not the run."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(ranges, stream, indent=0, sort_keys=True)
-        Path(temporary).replace(file)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            temporary = Path(folder) / file.name
+            temporary.write_text(json.dumps(ranges, indent=0, sort_keys=True), encoding="utf-8")
+            temporary.replace(file)
     except OSError:
         return

@@ -29,9 +29,10 @@ _LARGEST_CONSTANT_BYTES = 64 * 2**20
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+_OPSET_OF_GEMM_WITHOUT_BIAS = 11
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-# Folding the constant operands of quantization would undo it; Constant nodes that are no initializers by now hold strings
-# or sparse tensors, which ONNX Runtime does not always hand out.
+# Folding the constant operands of quantization would undo it; Constant nodes that are no initializers by now hold
+# strings or sparse tensors, which ONNX Runtime does not always hand out.
 _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
 
 
@@ -46,12 +47,8 @@ def fold_constants(model: ModelProto) -> int:
     gone = {
         node.name for node in foldable if all(name in values and name not in outputs for name in node.output if name)
     }
-    needed = {name for node in graph.node if node.name not in gone for name in reads(node)}
-    for node in foldable:
-        if node.name in gone:
-            graph.initializer.extend(
-                numpy_helper.from_array(values[name], name) for name in node.output if name in needed
-            )
+    folded = [name for node in foldable if node.name in gone for name in node.output if name]
+    graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in folded)
     replace_nodes(graph, (node for node in graph.node if node.name not in gone))
     drop_unused_initializers(graph)
     return len(gone)
@@ -246,30 +243,48 @@ def split_biases(model: ModelProto, assignment: Assignment) -> frozenset[str]:
     -------
     The nodes that add a bias; a kernel rounds what they give, whatever is fused behind them.
     """
-    names = {node.name for node in all_nodes(model.graph)}
-    return frozenset(_split_graph(model.graph, assignment, tensor_names(model.graph), names))
+    splitter = _Splitter(model, assignment)
+    splitter.split(model.graph)
+    return frozenset(splitter.added)
 
 
-def _split_graph(graph: GraphProto, assignment: Assignment, taken: set[str], names: set[str]) -> set[str]:
-    added: set[str] = set()
-    constants = _Constants(graph, taken)
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        for inner in subgraphs(node):
-            added |= _split_graph(inner, assignment, taken, names)
-        nodes.append(node)
-        bias = _bias_behind(node, constants) if node.name in assignment else None
-        if bias is None:
-            continue
-        product, output = unused_name(f"{node.output[0]}_product", taken), node.output[0]
-        name = unused_name(f"{node.name}/bias", names)
-        nodes.append(helper.make_node("Add", [product, constants.add(node.input[2], bias)], [output], name=name))
-        del node.input[2:]
+class _Splitter:
+    """One pass that takes biases out: the plan, the names that are taken, the nodes that were added."""
+
+    def __init__(self, model: ModelProto, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.needs_third = opset_imports(model).get("", 1) < _OPSET_OF_GEMM_WITHOUT_BIAS
+        self.tensors = tensor_names(model.graph)
+        self.names = {node.name for node in all_nodes(model.graph)}
+        self.added: set[str] = set()
+
+    def split(self, graph: GraphProto) -> None:
+        """Split the products of one graph and of the subgraphs in it."""
+        constants = _Constants(graph, self.tensors)
+        nodes: list[NodeProto] = []
+        for node in graph.node:
+            for inner in subgraphs(node):
+                self.split(inner)
+            nodes.append(node)
+            bias = _bias_behind(node, constants) if node.name in self.assignment else None
+            if bias is not None:
+                nodes.append(self._take_bias(node, constants.add(node.input[2], bias)))
+                self._clear_bias(node, constants)
+        replace_nodes(graph, nodes)
+
+    def _take_bias(self, node: NodeProto, bias: str) -> NodeProto:
+        product, output = unused_name(f"{node.output[0]}_product", self.tensors), node.output[0]
+        name = unused_name(f"{node.name}/bias", self.names)
         node.output[0] = product
-        assignment[name] = assignment[node.name]
-        added.add(name)
-    replace_nodes(graph, nodes)
-    return added
+        self.assignment[name] = self.assignment[node.name]
+        self.added.add(name)
+        return helper.make_node("Add", [product, bias], [output], name=name)
+
+    def _clear_bias(self, node: NodeProto, constants: _Constants) -> None:
+        if node.op_type == "Gemm" and self.needs_third:
+            node.input[2] = constants.add(f"{node.input[2]}_zero", np.zeros(()))
+        else:
+            del node.input[2:]
 
 
 def _bias_behind(node: NodeProto, constants: _Constants) -> np.ndarray | None:

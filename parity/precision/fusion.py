@@ -71,15 +71,13 @@ def _attention_scores(graph: GraphProto, assignment: Assignment, readers: dict[s
     counts = count_readers(graph)
     found: set[str] = set()
     for node in graph.node:
-        scores = node.output[0] if node.output else ""
-        if (
-            node.op_type != "MatMul"
-            or node.name not in assignment
-            or set(node.input) & constants
-            or counts.get(scores) != 1
-        ):
+        if node.op_type != "MatMul" or node.name not in assignment or set(node.input) & constants:
             continue
-        scale = readers[scores][0]
+        scores = node.output[0]
+        followers = readers.get(scores, [])
+        if len(followers) != 1 or counts[scores] != 1:
+            continue
+        scale = followers[0]
         if scale.op_type == "Mul" and set(scale.input) & constants and _leads_to_attention(scale, readers):
             found.add(node.name)
     return found

@@ -76,6 +76,7 @@ def plan_half(model: ModelProto, options: PrecisionOptions) -> Plan:
     assignment = assign(base, options)
     typed = _raise(base, _OPSET_OF_BFLOAT16) if needs_bfloat16 else _copy(base)
     losses = convert_to_half(typed, assignment, io_type)
+    name_nodes(typed.graph)
     notes = (*_note_on_kept(kept_nodes(base.graph, options.keep), options.keep_precision), *losses)
     changed = sum(1 for elem_type in assignment.values() if elem_type == half)
     plan = _round(base, assignment, options.rounding, io_type)
@@ -103,6 +104,7 @@ def plan_quantized(
     folded = fold_constants(raised)
     ranges = calibrate(raised, activations_to_quantize(raised, kept), calibration(), options.calibration, cache)
     done = quantize(raised, ranges, form, kept)
+    name_nodes(raised.graph)
     # Nothing is half in a Q/DQ model: what is kept stays at fp32, whichever higher precision was allowed.
     notes = (*_note_on_kept(kept, Precision.FP32), *done.notes)
     return Plan(raised, raised, done.node_count, "qdq", done.tensor_count, folded, notes)
@@ -123,6 +125,7 @@ def plan_tf32(model: ModelProto, options: PrecisionOptions) -> Plan:
         )
     rounded = _prepare(model)
     products, count = insert_tf32_rounding(rounded)
+    name_nodes(rounded.graph)
     return Plan(rounded, model, products, "tf32", rounded_tensor_count=count)
 
 
@@ -177,6 +180,8 @@ def _round(model: ModelProto, assignment: Assignment, rounding: Rounding, io_typ
         folded = fold_constants(model) + fold_scales(model, assignment)
         fused = fused_nodes(model, assignment, split_biases(model, assignment))
     count = insert_rounding(model, assignment, fused, io_type)
+    # ONNX Runtime refuses nodes of the same name: a node of the model may be called as one that was added.
+    name_nodes(model.graph)
     return Plan(model, model, 0, rounding.value, rounded_tensor_count=count, folded_node_count=folded)
 
 

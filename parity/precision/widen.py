@@ -84,6 +84,5 @@ def _widen_node(node: NodeProto, taken: set[str]) -> list[NodeProto]:
     if target not in _HALF:
         return [node]
     half = unused_name(f"{node.output[0]}_half", taken)
-    to_float = make_cast(half, node.output[0], TensorProto.FLOAT)
-    to_half = helper.make_node("Cast", node.input, [half], name=node.name, to=target)
-    return [to_half, to_float]
+    to_float = helper.make_node("Cast", [half], node.output, name=node.name, to=TensorProto.FLOAT)
+    return [make_cast(node.input[0], half, target), to_float]

@@ -97,7 +97,7 @@ def test_kept_nodes_take_the_keep_precision():
 
 @pytest.mark.parametrize("keep_precision", [Precision.FP32, Precision.BF16])
 def test_keeping_every_node_is_a_mistake(keep_precision):
-    with pytest.raises(PrecisionError, match="fp16: no node would compute in fp16.*shorten the keep-list"):
+    with pytest.raises(PrecisionError, match=r"fp16: no node would compute in fp16.*shorten the keep-list"):
         assign(pointwise("Exp"), half_options(keep=("*",), keep_precision=keep_precision))
 
 

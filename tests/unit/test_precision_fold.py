@@ -299,6 +299,14 @@ def test_readers_are_counted_by_use_by_capture_and_as_outputs():
     assert (counts["x"], counts["c"], counts["y"], counts["z"]) == (3, 1, 1, 1)
 
 
+def test_a_batch_norm_folds_with_its_own_epsilon():
+    model = conv_model(BN, constants=NORM, weight=noise(4, 3, 1, 1))
+    model.graph.node[1].attribute.append(helper.make_attribute("epsilon", 0.5))
+    folded = copy_of(model)
+    assert fold_scales(folded, all_assigned(model)) == 1
+    agrees_in_float64(model, folded, {"x": noise(1, 3, 2, 2)})
+
+
 # Biases
 
 

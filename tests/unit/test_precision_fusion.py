@@ -91,12 +91,13 @@ def test_nodes_with_several_outputs_and_unread_ones_end_chains():
     assert fused(model_of(nodes, ["x"], ["y"], opset=18)) == set()
 
 
-def attention(scale_op="Mul", mask=False, keys="k", softmax="Softmax"):
+def attention(scale_op="Mul", mask=False, keys="k", softmax="Softmax", then="MatMul"):
     nodes = [node("MatMul", ["q", keys], ["s"], "scores"), node(scale_op, ["s", "root"], ["t"], "scale")]
     if mask:
         nodes.append(node("Add", ["t", "m"], ["u"], "mask"))
-    nodes.append(node(softmax, ["u" if mask else "t"], ["y"], "softmax"))
-    inputs = [value(name, 2) for name in ("q", "k", "m")]
+    nodes.append(node(softmax, ["u" if mask else "t"], ["p"], "softmax"))
+    nodes.append(node(then, ["p", "v"], ["y"], "values"))
+    inputs = [value(name, 2) for name in ("q", "k", "m", "v")]
     return model_of(nodes, inputs, [value("y", 2)], {"root": [0.125], "w": [[1.0]]})
 
 
@@ -107,8 +108,8 @@ def test_attention_scores_belong_to_their_scale(mask):
 
 @pytest.mark.parametrize(
     "model",
-    [attention("Div"), attention(keys="w"), attention(softmax="Relu")],
-    ids=["divided", "weights", "no softmax"],
+    [attention("Div"), attention(keys="w"), attention(softmax="Relu"), attention(then="Add")],
+    ids=["divided", "weights", "no softmax", "no values"],
 )
 def test_other_products_are_written(model):
     assert "scores" not in fused(model)
@@ -116,3 +117,13 @@ def test_other_products_are_written(model):
 
 def test_kept_scores_are_not_fused():
     assert "scores" not in fused(attention(), kept=("scores",))
+
+
+def test_a_product_of_activations_may_be_an_output_or_captured_alone():
+    product = node("MatMul", ["q", "k"], ["s"], "scores")
+    inputs = [value("q", 2), value("k", 2)]
+    assert fused(model_of([product], inputs, [value("s", 2)])) == set()
+    branch = graph_of([node("Identity", ["s"], ["b"], "inside")], [], [value("b", 2)])
+    choose = node("If", ["c"], ["y"], "choose", then_branch=branch, else_branch=branch)
+    inputs.append(value("c", 0, TensorProto.BOOL))
+    assert fused(model_of([product, choose], inputs, [value("y", 2)])) == set()

@@ -1,0 +1,88 @@
+"""Half models as the float32 graphs that they round."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from parity.precision.scope import open_scope
+from parity.precision.widen import count_half_nodes, widen
+from tests.tiny_graphs import array, as_half, branches, constants_of, copy_of, graph_of, model_of, node, run, value
+
+FLOAT, FP16, BF16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+
+
+def widened(model):
+    made = copy_of(model)
+    assignment = widen(made)
+    onnx.checker.check_model(made, full_check=True)
+    assert not {FP16, BF16} & {tensor.data_type for tensor in made.graph.initializer}
+    return made, assignment
+
+
+def half_scale(outputs=FP16):
+    constant = np.array([0.1], np.float16)
+    return model_of(
+        [node("Mul", ["x", "k"], ["y"], "mul")], [value("x", 1, FP16)], [value("y", 1, outputs)], {"k": constant}
+    )
+
+
+def test_inputs_outputs_and_constants_become_float32_with_the_values_that_they_had():
+    made, assignment = widened(half_scale())
+    assert assignment == {"mul": FP16}
+    scope = open_scope(made)
+    assert all(scope.is_float(name) for name in ("x", "k", "y"))
+    assert constants_of(made.graph)["k"] == np.float32(np.float16(0.1))
+
+
+@pytest.mark.parametrize("half", [FP16, BF16])
+def test_a_cast_to_half_rounds_and_a_cast_back_changes_nothing(half):
+    nodes = [
+        node("Cast", ["x"], ["h"], "h/cast", to=half),
+        node("Neg", ["h"], ["n"], "neg"),
+        node("Cast", ["n"], ["y"], "back", to=FLOAT),
+    ]
+    made, assignment = widened(model_of(nodes, ["x"], ["y"]))
+    assert assignment == {"neg": half}
+    assert len({one.name for one in made.graph.node}) == len(made.graph.node)
+    dtype = helper.tensor_dtype_to_np_dtype(half)
+    expected = -array(0.1, 3e5).astype(np.float64)
+    with np.errstate(over="ignore"):
+        expected = expected.astype(dtype).astype(np.float32)
+    np.testing.assert_array_equal(run(made, {"x": array(0.1, 3e5)})["y"], expected)
+
+
+def test_attributes_that_hold_half_become_float32():
+    nodes = [
+        node("ConstantOfShape", ["n"], ["k"], "fill", value=numpy_helper.from_array(np.array([0.1], np.float16))),
+        node("RandomNormal", [], ["r"], "random", shape=[2], dtype=FP16),
+        node("Sum", ["x", "k", "r"], ["y"], "sum"),
+    ]
+    made, assignment = widened(
+        model_of(nodes, [value("x", 1, FP16)], [value("y", 1, FP16)], {"n": np.array([2])}, opset=17)
+    )
+    assert assignment == {"fill": FP16, "random": FP16, "sum": FP16}
+    assert run(made, {"x": array(0.0, 0.0)})["y"].dtype == np.float32
+
+
+def test_half_inside_of_branches_is_found_and_widened():
+    nodes = [
+        node("Cast", ["x"], ["h"], "down", to=FP16),
+        node("Mul", ["h", "k"], ["m"], "inside"),
+        node("Cast", ["m"], ["b"], "up", to=FLOAT),
+    ]
+    branch = graph_of(nodes, [], ["b"], {"k": np.array([0.1], np.float16)})
+    model = branches(branch, branch)
+    assert count_half_nodes(model) == 1
+    made, assignment = widened(model)
+    assert assignment == {"inside": FP16}
+    found = run(made, {"c": np.array(True), "x": array(0.3)})["y"]
+    np.testing.assert_array_equal(found, as_half(array(0.3)) * as_half(array(0.1)))
+
+
+def test_a_float32_model_has_no_half_nodes_and_casts_do_not_count():
+    model = model_of([node("Cast", ["x"], ["y"], "cast", to=FP16)], ["x"], [value("y", 1, FP16)])
+    assert count_half_nodes(model) == 0
+    assert count_half_nodes(half_scale()) == 1
