@@ -164,7 +164,7 @@ between_convs("conv, constant Mul by channel", lambda p, x: p.op("Mul", x, p.cha
 between_convs("conv, constant Mul by pixel", lambda p, x: p.op("Mul", x, p.constant(np.full((1, 1, 16, 16), SMALL))))
 between_convs(
     "conv, constant Add, constant Mul", lambda p, x: p.op("Mul", p.op("Add", x, p.channels(5e3)), p.constant(SMALL))
-)  # noqa: E501 - one pattern a line reads as the table that it is
+)
 between_convs("conv, constant Div", lambda p, x: p.op("Div", x, p.constant(BIG)))
 between_convs("conv with bias, constant Add", lambda p, x: p.op("Add", x, p.channels(-6e4)), 2e3, 1e-4, 6.4e4)
 between_convs("conv with bias, constant Sub", lambda p, x: p.op("Sub", x, p.channels(6e4)), 2e3, 1e-4, 6.4e4)
@@ -218,11 +218,11 @@ between_convs("conv with tiny weights, conv", lambda p, x: p.op("Relu", x), 1e-7
 pattern(
     lambda p: p.op("Mul", p.op("Transpose", p.conv(p.image(), BIG), perm=[0, 2, 3, 1]), p.constant(SMALL)),
     "conv, Transpose, constant Mul",
-)  # noqa: E501 - as above
+)
 pattern(
     lambda p: p.op("Mul", p.op("GlobalAveragePool", p.conv(p.image(), BIG)), p.constant(SMALL)),
     "conv, GlobalAveragePool, constant Mul",
-)  # noqa: E501 - as above
+)
 pattern(lambda p: p.op("Mul", p.op("Mul", p.tokens("x", 1e3), p.tokens("a", 1e3)), p.tokens("b", 1e-4)), "Mul, Mul")
 behind_matmul("matmul, matmul", lambda _, x: x, BIG, SMALL)
 behind_matmul("matmul, constant Mul", lambda p, x: p.op("Mul", x, p.constant(SMALL)))

@@ -37,6 +37,7 @@ _OPSET_OF_BFLOAT16_CASTS = 13
 _OPSET_OF_BFLOAT16 = 22
 # Before it, initializers had to be listed as inputs, and those that a rewriting adds are not.
 _IR_VERSION_OF_FREE_INITIALIZERS = 4
+_OWN_MODEL = "the typed model is the user's own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +133,37 @@ def plan_tf32(model: ModelProto, options: PrecisionOptions) -> Plan:
 def plan_own(typed_model: ModelProto, options: PrecisionOptions) -> Plan:
     """Plan a typed model that the user made: half tensors become rounded float32, all else runs as it stands.
 
+    A float32 model (a simplifier's output, say) is one for fp32 and tf32, and is judged for what its own changes do.
+
     Raises
     ------
     PrecisionError
-        It is a float32 model.
+        It is a float32 model and the precision is a lower one, or the other way round.
     """
     prepared = _prepare(typed_model)
     pairs = sum(1 for node in all_nodes(prepared.graph) if node.op_type == "DequantizeLinear")
     halves = count_half_nodes(prepared)
+    if options.precision in {Precision.FP32, Precision.TF32}:
+        return _plan_own_float(typed_model, options, halves + pairs)
     if pairs + halves == 0:
         raise PrecisionError(
-            "the typed model holds no half tensor and no Q/DQ pair; expected a model at the variant's precision, not "
-            "the float32 model again"
+            f"{options.precision}: the variant's own model holds no half tensor and no Q/DQ pair; expected a model at "
+            'this precision. Give the variant precision = "fp32" to judge a float32 model of your own'
         )
     if halves == 0:
-        return Plan(typed_model, typed_model, pairs, "qdq")
+        return Plan(typed_model, typed_model, pairs, "qdq", notes=(_OWN_MODEL,))
     plan = _round(prepared, widen(prepared), options.rounding, TensorProto.FLOAT)
-    note = "the typed model is the user's own"
-    return replace(plan, typed=typed_model, nodes_changed=pairs + halves, notes=(note,))
+    return replace(plan, typed=typed_model, nodes_changed=pairs + halves, notes=(_OWN_MODEL,))
+
+
+def _plan_own_float(typed_model: ModelProto, options: PrecisionOptions, lower: int) -> Plan:
+    if lower:
+        raise PrecisionError(
+            f"{options.precision}: the variant's own model has {lower} nodes of a lower precision; expected float32 only, "
+            "or name the model's precision in the variant"
+        )
+    plan = plan_float(typed_model) if options.precision == Precision.FP32 else plan_tf32(typed_model, options)
+    return replace(plan, graph_optimizations=False, notes=(_OWN_MODEL,))
 
 
 def _prepare(model: ModelProto) -> ModelProto:

@@ -350,6 +350,26 @@ def test_the_float32_model_again_is_no_typed_model():
         forecast(convnet(), half_options(), typed_model=convnet())
 
 
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.TF32])
+def test_a_float_model_of_the_users_own_runs_as_it_stands(precision):
+    own = convnet()
+    made = forecast(convnet(), PrecisionOptions(precision), typed_model=own)
+    assert made.typed is own
+    assert not made.graph_optimizations
+    assert made.notes == ("the typed model is the user's own",)
+
+
+def test_a_float_model_of_the_users_own_is_no_half_model():
+    with pytest.raises(PrecisionError, match="no half tensor and no Q/DQ pair"):
+        forecast(convnet(), half_options(), typed_model=convnet())
+
+
+def test_a_half_model_of_the_users_own_is_no_float_model():
+    own = forecast(convnet(), half_options()).typed
+    with pytest.raises(PrecisionError, match="nodes of a lower precision"):
+        forecast(convnet(), PrecisionOptions(Precision.FP32), typed_model=own)
+
+
 def test_a_typed_model_with_other_outputs_is_refused():
     own = forecast(conv_relu(), half_options()).typed
     with pytest.raises(PrecisionError, match=r"fp16: the typed model has inputs \['images'\]; expected \['x'\]"):
