@@ -64,8 +64,21 @@ def calibrate(
 def _measure(
     model: ModelProto, tensors: Sequence[str], feeds: Sequence[Tensors], options: CalibrationOptions
 ) -> dict[str, float]:
+    largest = _largest_magnitudes(tensors, _activations(model, tensors, feeds))
     if options.method == CalibrationMethod.MIN_MAX:
-        return _largest_magnitudes(tensors, _activations(model, tensors, feeds))
+        return largest
+    active = [name for name in tensors if largest[name] > 0.0]
+    if not active:
+        return largest
+    return {**largest, **_from_histograms(active, largest, _activations(model, tensors, feeds), options)}
+
+
+def _from_histograms(
+    tensors: Sequence[str],
+    largest: Mapping[str, float],
+    activations: Iterator[dict[str, np.ndarray]],
+    options: CalibrationOptions,
+) -> dict[str, float]:
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     collector = HistogramCollector(
@@ -78,8 +91,11 @@ def _measure(
     )
     # The collector reports its progress on standard output, which belongs to the command line's own report.
     with redirect_stdout(StringIO()):
-        for activation in _activations(model, tensors, feeds):
-            collector.collect({name: [values] for name, values in activation.items()})
+        # The first arrays set a histogram's range, later ones widen it bin by bin: a small first feed made millions of
+        # them. Three values, at the ends of the range and in its middle, fix it from the start.
+        collector.collect({name: [np.array([-largest[name], 0, largest[name]], np.float32)] for name in tensors})
+        for activation in activations:
+            collector.collect({name: [activation[name]] for name in tensors})
         result = collector.compute_collection_result()
     return {name: _magnitude(result[name]) for name in tensors}
 

@@ -159,8 +159,8 @@ def plan_own(typed_model: ModelProto, options: PrecisionOptions) -> Plan:
 def _plan_own_float(typed_model: ModelProto, options: PrecisionOptions, lower: int) -> Plan:
     if lower:
         raise PrecisionError(
-            f"{options.precision}: the variant's own model has {lower} nodes of a lower precision; expected float32 only, "
-            "or name the model's precision in the variant"
+            f"{options.precision}: the variant's own model has {lower} nodes of a lower precision; expected float32 "
+            "only, or name the model's precision in the variant"
         )
     plan = plan_float(typed_model) if options.precision == Precision.FP32 else plan_tf32(typed_model, options)
     return replace(plan, graph_optimizations=False, notes=(_OWN_MODEL,))
