@@ -26,7 +26,7 @@ from parity.graph import TensorInfo, model_interface
 from parity.options import Provider, SessionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from onnx import ModelProto
@@ -120,7 +120,8 @@ class OnnxRuntimeSession:
             values = {name: self._to_value(runtime, name, array) for name, array in arrays.items()}
             with _deadline(runtime, self._timeout_s) as run_options:
                 results = self._session.run_with_ort_values([info.name for info in self._outputs], values, run_options)
-            return {info.name: _to_array(info, value) for info, value in zip(self._outputs, results, strict=True)}
+            outputs = {info.name: _to_array(info, value) for info, value in zip(self._outputs, results, strict=True)}
+        return {name: _detached(output, arrays.values()) for name, output in outputs.items()}
 
     def _to_value(self, runtime: Any, name: str, array: np.ndarray) -> Any:
         if array.dtype.isbuiltin == 1:
@@ -239,6 +240,11 @@ def _deadline(runtime: Any, timeout_s: float) -> Iterator[Any]:
         raise
     finally:
         timer.cancel()
+
+
+def _detached(output: np.ndarray, inputs: Iterable[np.ndarray]) -> np.ndarray:
+    """Return an output in memory of its own: an input that is an output as well comes back as the caller's memory."""
+    return output.copy() if any(np.may_share_memory(output, array) for array in inputs) else output
 
 
 def _native(array: np.ndarray) -> np.ndarray:
