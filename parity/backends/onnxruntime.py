@@ -337,4 +337,4 @@ def _own_words(error: Exception) -> str:
     """Return an exception's text as one line, without codes and source places of ONNX Runtime's own build."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ [\w:<>&* ]*onnxruntime::.*?\) ", "", text, flags=re.DOTALL)
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
