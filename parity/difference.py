@@ -61,7 +61,7 @@ class TensorDifference:
         The elements with the largest ``|a - e|`` and ``|a - e| / |e|`` (over e != 0); None where nothing differs.
     headroom
         The largest ``|a - e| / (atol + rtol * |e|)``: above 1 an element misses the bound; infinite where the bound
-        is 0 and the elements differ.
+        is 0 and the elements differ, and where an element counts in ``nonfinite_mismatch_count``.
     mean_absolute, rms, bias
         Mean of ``|a - e|``, root mean square of ``a - e``, mean of ``a - e``.
     p50_absolute, p99_absolute, p999_absolute

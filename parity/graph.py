@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto
 
 from parity.errors import ModelError
 
@@ -57,7 +58,39 @@ def load_model(path: Path) -> ModelProto:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"{path}: its external data cannot be read ({error}); copy the data file beside it") from error
+    _sort_nodes(model.graph)
     return model
+
+
+def _sort_nodes(graph: GraphProto) -> None:
+    """Put nodes behind those that they read from.
+
+    ONNX asks for that order, runtimes do without it, and ONNX Runtime's float16 converter appends its casts at the end.
+    """
+    producers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    sources = {
+        place: [producers[name] for name in _names_read(node) if name in producers]
+        for place, node in enumerate(graph.node)
+    }
+    if all(source < place for place, before in sources.items() for source in before):
+        return
+    try:
+        order = list(TopologicalSorter(sources).static_order())
+    except CycleError:
+        return  # No order is right: the runtime refuses the model in its own words.
+    nodes = [graph.node[place] for place in order]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _names_read(node: NodeProto) -> Iterator[str]:
+    """Yield the tensors that a node reads, those that its subgraphs read included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for subgraph in (*attribute.graphs, *([attribute.g] if attribute.type == AttributeProto.GRAPH else ())):
+            for inner in subgraph.node:
+                yield from _names_read(inner)
+            yield from (output.name for output in subgraph.output)
 
 
 def _read_proto(path: Path) -> ModelProto:
@@ -74,6 +107,8 @@ def _read_proto(path: Path) -> ModelProto:
         raise ModelError(f"{path}: is not an ONNX model, or is truncated ({error}); export it again") from error
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path}: holds no graph or no opset; expected an ONNX model, export it again")
+    if not model.graph.output:
+        raise ModelError(f"{path}: has no output, so nothing can be judged; export it with the outputs to compare")
     return model
 
 
@@ -135,8 +170,15 @@ def model_interface(model: ModelProto) -> ModelInterface:
 
 def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     tensor = value.type.tensor_type
-    dims = tuple(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim)
+    dims = tuple(_dimension(dim) for dim in tensor.shape.dim)
     return TensorInfo(value.name, dtype_name(tensor.elem_type), dims)
+
+
+def _dimension(dim: TensorShapeProto.Dimension) -> int | str | None:
+    if not dim.HasField("dim_value"):
+        return dim.dim_param or None
+    # Some exporters write -1 where they mean a dynamic axis.
+    return dim.dim_value if dim.dim_value >= 0 else None
 
 
 def dtype_name(elem_type: int) -> str:

@@ -116,6 +116,7 @@ def _measure_nonfinite(gauge: Gauge, tally: Tally, block: _Block) -> None:
     tally.mismatch_count += missed.size
     tally.nonfinite_mismatch_count += missed.size
     if missed.size:
+        tally.headroom = math.inf
         tally.note_nonfinite(_element(gauge, block, int(missed[0]), math.nan))
     if both.any():
         kept = _keep(block, both)

@@ -118,7 +118,13 @@ class Recorder:
                 raise RunError(f"{known} and {item_id}: are cases of one name; give each case of a run its own")
 
     def _selection(self) -> dict[str, list[str]]:
-        return {"variants": list(self._settings.variants), "backends": [self._settings.backend]}
+        from parity.runner.settings import MADE_BY
+
+        return {
+            MADE_BY: ["pytest"],
+            "variants": list(self._settings.variants),
+            "backends": [self._settings.backend],
+        }
 
     def _save(self) -> None:
         assert self._folder is not None

@@ -41,6 +41,8 @@ class TensorOutcome:
         None where structure kept the tensors from being compared.
     noise_floor_db
         What the precision's format alone allows in one rounding.
+    notes
+        What a reader should know whatever the verdict: NaN and infinities that both sides share.
     """
 
     output: str
@@ -51,6 +53,7 @@ class TensorOutcome:
     tolerance: Tolerance | None
     difference: TensorDifference | None
     noise_floor_db: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,5 +221,6 @@ def load_run(path: Path) -> Run:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file}: cannot be read ({error}); expected a report folder with run.json") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{file}: cannot be read ({reason}); expected a report folder with run.json") from error
     return run_from_json(text, str(file))

@@ -26,7 +26,7 @@ from parity.graph import TensorInfo, model_interface
 from parity.options import Provider, SessionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from onnx import ModelProto
@@ -120,7 +120,8 @@ class OnnxRuntimeSession:
             values = {name: self._to_value(runtime, name, array) for name, array in arrays.items()}
             with _deadline(runtime, self._timeout_s) as run_options:
                 results = self._session.run_with_ort_values([info.name for info in self._outputs], values, run_options)
-            return {info.name: _to_array(info, value) for info, value in zip(self._outputs, results, strict=True)}
+            outputs = {info.name: _to_array(info, value) for info, value in zip(self._outputs, results, strict=True)}
+        return {name: _detached(output, arrays.values()) for name, output in outputs.items()}
 
     def _to_value(self, runtime: Any, name: str, array: np.ndarray) -> Any:
         if array.dtype.isbuiltin == 1:
@@ -241,6 +242,11 @@ def _deadline(runtime: Any, timeout_s: float) -> Iterator[Any]:
         timer.cancel()
 
 
+def _detached(output: np.ndarray, inputs: Iterable[np.ndarray]) -> np.ndarray:
+    """Return an output in memory of its own: an input that is an output as well comes back as the caller's memory."""
+    return output.copy() if any(np.may_share_memory(output, array) for array in inputs) else output
+
+
 def _native(array: np.ndarray) -> np.ndarray:
     """Return an array as ONNX Runtime reads memory: C order and this machine's byte order."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
@@ -331,4 +337,4 @@ def _own_words(error: Exception) -> str:
     """Return an exception's text as one line, without codes and source places of ONNX Runtime's own build."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ [\w:<>&* ]*onnxruntime::.*?\) ", "", text, flags=re.DOTALL)
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -94,6 +95,18 @@ def _stack(rows: list[np.ndarray], names: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(rows)
 
 
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV's warnings on damaged files off stderr: the error that follows says it once."""
+    from cv2.utils import logging
+
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+
+
 def read_image(path: Path) -> np.ndarray:
     """Return a (h, w, 3) uint8 image, BGR, turned as its EXIF orientation says.
 
@@ -106,7 +119,8 @@ def read_image(path: Path) -> np.ndarray:
 
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        with _quiet_opencv():
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except OSError as error:
         raise FeedError(f"{path}: cannot be read ({error.strerror}); expected an image") from error
     except cv2.error as error:

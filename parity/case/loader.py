@@ -60,7 +60,7 @@ def _read_toml(file: Path, shown: str) -> tuple[bytes, dict[str, Any]]:
         content = file.read_bytes()
         return content, tomllib.loads(content.decode())
     except OSError as error:
-        message = f"cannot be read ({error.strerror}); make a case with: parity init MODEL.onnx"
+        message = f"cannot be read ({error.strerror}); write one as docs/case-file.md shows"
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text ({error.reason} at byte {error.start})"
     except tomllib.TOMLDecodeError as error:
@@ -180,7 +180,7 @@ def find_cases(paths: Sequence[Path]) -> tuple[Path, ...]:
     for path in paths or (Path("cases"),):
         files = _cases_in(path)
         if not files:
-            message = f"no {CASE_FILE} here or one folder below; make one with: parity init MODEL.onnx"
+            message = f"no {CASE_FILE} here or one folder below; write one as docs/case-file.md shows"
             raise CaseError(str(path), (Mistake("", message),))
         found.update(dict.fromkeys(files))
     return tuple(found)

@@ -84,7 +84,8 @@ def parse_table(table: type[TableT], data: Any, mistakes: Mistakes, prefix: Loca
             parsed = table.model_validate(data)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                mistakes.add(*_describe(table, detail, prefix))
+                if not (_says_missing(detail) and _location(detail) in broken):
+                    mistakes.add(*_describe(table, detail, prefix))
                 removed = _what_to_remove(detail)
                 broken.add(removed)
                 data = _without(data, removed)
@@ -107,6 +108,10 @@ def _tell_missing(
         children = value if isinstance(value, dict) else {}
     for name, child in children.items():
         _tell_missing(child, (*location, name), broken, prefix, mistakes)
+
+
+def _says_missing(detail: ErrorDetails) -> bool:
+    return detail["type"] in {"missing", "union_tag_not_found"}
 
 
 def _location(detail: ErrorDetails) -> Location:
@@ -151,6 +156,8 @@ def _describe(table: type[Table], detail: ErrorDetails, prefix: Location) -> tup
             message = expected_one_of(str(context["tag"]).removeprefix("@"), tags)
         case "missing" | "union_tag_not_found":
             message = "is missing"
+        case "string_too_short":
+            message = f"expected text that is not empty; got {found!r}"
         case _:
             expected = detail["msg"].removeprefix("Input should be ").partition(" or instance of ")[0]
             expected = expected.replace("dictionary", "table")

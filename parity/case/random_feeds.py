@@ -25,10 +25,16 @@ def draw_feed(source: RandomSource, interface: ModelInterface, batch_size: int, 
     Raises
     ------
     FeedError
-        A dynamic axis has no size, or a dtype cannot be drawn.
+        A dynamic axis has no size, a dtype cannot be drawn, or memory does not suffice.
     """
     generator = np.random.Generator(np.random.PCG64([source.seed, index]))
-    return {info.name: _draw(generator, source, info, batch_size) for info in interface.inputs}
+    try:
+        return {info.name: _draw(generator, source, info, batch_size) for info in interface.inputs}
+    except MemoryError as error:
+        shapes = "; ".join(map(str, interface.inputs))
+        raise FeedError(
+            f"inputs {shapes}: do not fit into memory ({error}); choose a smaller batch or shape"
+        ) from error
 
 
 def _draw(generator: np.random.Generator, source: RandomSource, info: TensorInfo, batch_size: int) -> np.ndarray:

@@ -158,8 +158,7 @@ class OutputsCheck:
         comparison.update(actual, expected, feed=feed)
         difference = comparison.result()
         if judge(difference, tolerance).verdict is Verdict.FAIL:
-            is_finite = difference.nonfinite_mismatch_count == 0
-            self._note_failure(difference.headroom if is_finite else math.inf, feed)
+            self._note_failure(difference.headroom, feed)
 
     def _note_failure(self, severity: float, feed: int) -> None:
         if self._worst is None or severity > self._worst[0]:
@@ -220,7 +219,9 @@ def _judge_part(outcome: TensorOutcome, part: _Part) -> TensorOutcome:
         worst_relative=part.whole(difference.worst_relative),
         first_nonfinite=part.whole(difference.first_nonfinite),
     )
-    return replace(outcome, verdict=judgement.verdict, reasons=tuple(judgement.reasons), difference=placed)
+    return replace(
+        outcome, verdict=judgement.verdict, reasons=judgement.reasons, notes=judgement.notes, difference=placed
+    )
 
 
 def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
@@ -243,9 +244,9 @@ def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
 
 
 def severity(tensor: TensorOutcome) -> float:
-    """Return how bad a tensor is, to find the worst: its headroom, infinite for structure and non-finite values."""
+    """Return how bad a tensor is, to find the worst: its headroom, infinite where it was not compared."""
     difference = tensor.difference
-    return math.inf if difference is None or difference.nonfinite_mismatch_count else difference.headroom
+    return math.inf if difference is None else difference.headroom
 
 
 def _finding(tensor: TensorOutcome) -> str:

@@ -16,7 +16,6 @@ from parity.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from parity.difference import TensorDifference
     from parity.results import ModelRecord, Outcome, Run, TensorOutcome
 
 SIGNS = {
@@ -118,6 +117,16 @@ def variant_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
     ]
 
 
+def output_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+    """Return (``case / variant / output``, note) for what a reader should know of outputs whatever their verdict."""
+    return [
+        (f"{outcome.case} / {outcome.variant} / {tensor.output}", note)
+        for outcome in outcomes
+        for tensor in outcome.tensors
+        for note in tensor.notes
+    ]
+
+
 def _rounding_note(model: ModelRecord) -> str:
     if model.rounding not in _ROUNDING_WORDS:
         return ""
@@ -164,11 +173,6 @@ def ratio(value: float | None) -> str:
     return "n/a" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
-def headroom(difference: TensorDifference) -> float:
-    """Return measured / allowed; a NaN or an infinity on one side only is beyond every bound."""
-    return math.inf if difference.nonfinite_mismatch_count else difference.headroom
-
-
 def number(value: float | None) -> str:
     """Return a figure of a tensor with five digits."""
     return "n/a" if value is None else f"{value:.5g}"
@@ -179,5 +183,5 @@ def _outcome_headroom(outcome: Outcome) -> float:
 
 
 def _headroom(tensor: TensorOutcome) -> float:
-    value = 0.0 if tensor.difference is None else headroom(tensor.difference)
+    value = 0.0 if tensor.difference is None else tensor.difference.headroom
     return 0.0 if math.isnan(value) else value

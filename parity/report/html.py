@@ -37,7 +37,7 @@ def report_html(run: Run) -> str:
         matrix=_matrix(outcomes, anchors),
         verdict=figures.run_verdict(run),
         verdict_line=figures.verdict_line(run),
-        notes=figures.variant_notes(run.outcomes),
+        notes=[*figures.output_notes(run.outcomes), *figures.variant_notes(run.outcomes)],
         forecast_note=figures.FORECAST_NOTE if figures.has_forecast(run) else "",
     )
 
@@ -63,7 +63,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         name: getattr(figures, name)
-        for name in ("decibel", "headroom", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
+        for name in ("decibel", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
     }
     environment.globals["signs"] = figures.SIGNS
     return environment.get_template("report.html")

@@ -41,6 +41,7 @@ def _tensor(tensor: TensorOutcome) -> dict[str, object]:
         "output": tensor.output,
         "verdict": tensor.verdict,
         "reasons": tensor.reasons,
+        "notes": tensor.notes,
         "noise_floor_db": tensor.noise_floor_db,
     }
     difference = tensor.difference

@@ -11,9 +11,9 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
-    headroom,
     mismatches,
     one_line,
+    output_notes,
     place,
     printable,
     ratio,
@@ -47,7 +47,7 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
     """Return a run as Markdown of less than ``max_bytes`` bytes; what is left out is counted, never silent."""
     rows = [_row(outcome) for outcome in worst_first(run)]
     failures = [_failure(outcome) for outcome in failed(run)]
-    notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in variant_notes(run.outcomes)]
+    notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in _notes(run)]
     parts = [
         f"# {SIGNS[run_verdict(run)]} parity: {_inline(verdict_line(run))}\n\nRun {_inline(run.name)}.\n\n",
         _TABLE_HEAD + _within(rows, int(max_bytes * _TABLE_SHARE), "more outcomes are in outputs.csv") if rows else "",
@@ -56,6 +56,11 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
         f"\n{FORECAST_NOTE}\n" if has_forecast(run) else "",
     ]
     return "".join(parts)
+
+
+def _notes(run: Run) -> list[tuple[str, str]]:
+    # What was seen in outputs comes first: it may make a reader doubt a pass.
+    return [*output_notes(run.outcomes), *variant_notes(run.outcomes)]
 
 
 def _section(title: str, body: str) -> str:
@@ -90,7 +95,7 @@ def _worst_cells(outcome: Outcome) -> list[str]:
         return [_inline(outcome.headline), "n/a", "n/a", "n/a"]
     if worst.difference is None:
         return [_inline(worst.output), "n/a", "n/a", "n/a"]
-    figures = decibel(worst.difference.sqnr_db), ratio(headroom(worst.difference)), mismatches(worst)
+    figures = decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatches(worst)
     return [_inline(worst.output), *map(_inline, figures)]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, object]
 
 OUTPUT_COLUMNS = (
-    *("case", "variant", "precision", "check", "check_verdict", "output", "verdict", "reasons"),
+    *("case", "variant", "precision", "check", "check_verdict", "output", "verdict", "reasons", "notes"),
     *("shape", "dtype", "feed_count", "element_count"),
     *("mismatch_count", "mismatch_fraction", "nonfinite_mismatch_count", "headroom"),
     *("sqnr_db", "noise_floor_db", "cosine", "max_ulp"),
@@ -72,6 +72,7 @@ def _tensor_figures(tensor: TensorOutcome) -> dict[str, object]:
         "output": tensor.output,
         "verdict": str(tensor.verdict),
         "reasons": "; ".join(tensor.reasons),
+        "notes": "; ".join(tensor.notes),
         "shape": "x".join(str(extent) for extent in tensor.shape),
         "dtype": tensor.dtype,
         "noise_floor_db": tensor.noise_floor_db,

@@ -10,9 +10,9 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
-    headroom,
     mismatch_share,
     one_line,
+    output_notes,
     place,
     ratio,
     run_verdict,
@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from parity.results import Outcome, Run
 
 MAX_WIDTH = 100
+_HEADINGS = ("case", "variant", "verdict", "worst output", "SQNR dB", "headroom", "mismatches")
+_FIGURES = _HEADINGS[4:]
+_VERDICT, _OUTPUT = 2, 3
+_GAP = 2  # Blanks between columns.
+_MAX_UNBROKEN = 24
+"""Names up to this length are never broken; the output's name gives way."""
+_ELLIPSIS = "..."
 _MAX_FAILURES = 10
+_MAX_OUTPUT_NOTES = 10
 _MAX_MESSAGE_LINES = 20
 
 _COLOURS = {
@@ -57,7 +65,8 @@ def print_run(run: Run, report: Path, stream: TextIO) -> None:
     """Print a run: the table, what failed, what the figures prove, the verdict; the report's path last."""
     console = _console(stream)
     if run.outcomes:
-        console.print(_table(run, _signs(stream)))
+        console.print(_table(run, _signs(stream), console.width))
+        console.print()
     for block in (_failure_lines(run, _signs(stream)), _note_lines(run), [FORECAST_NOTE] if has_forecast(run) else []):
         for line in block:
             # A command is copied: never wrapped.
@@ -86,28 +95,43 @@ def _signs(stream: TextIO) -> dict[Verdict, str]:
     return SIGNS
 
 
-def _table(run: Run, signs: dict[Verdict, str]) -> Table:
+def _table(run: Run, signs: dict[Verdict, str], width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("case", "variant"):
-        table.add_column(name, overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("worst output", overflow="fold")
-    for name in ("SQNR dB", "headroom", "mismatches"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for outcome in worst_first(run):
-        verdict = _text(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
-        table.add_row(_text(outcome.case), _text(outcome.variant), verdict, *map(_text, _worst_cells(outcome)))
+    rows = [_cells(outcome, signs) for outcome in worst_first(run)]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    room = max(width - sum(widths) + widths[_OUTPUT] - _GAP * (len(widths) - 1), len(_HEADINGS[_OUTPUT]))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for name, widest in zip(_HEADINGS[:2], widths, strict=False):
+        table.add_column(name, overflow="fold", min_width=min(widest, _MAX_UNBROKEN))
+    for name in _HEADINGS[2:]:
+        table.add_column(name, justify="right" if name in _FIGURES else "left", no_wrap=True)
+    for outcome, cells in zip(worst_first(run), rows, strict=True):
+        texts = [_text(_shortened(cell, room) if i == _OUTPUT else cell) for i, cell in enumerate(cells)]
+        texts[_VERDICT].stylize(_COLOURS[outcome.verdict])
+        table.add_row(*texts)
     return table
+
+
+def _cells(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
+    cells = outcome.case, outcome.variant, f"{signs[outcome.verdict]} {outcome.verdict}", *_worst_cells(outcome)
+    return [one_line(cell) for cell in cells]
+
+
+def _shortened(text: str, length: int) -> str:
+    """Leave out the middle: slices of one output begin alike and differ at the end."""
+    if len(text) <= length:
+        return text
+    tail = (length - len(_ELLIPSIS)) * 2 // 3
+    return f"{text[: length - len(_ELLIPSIS) - tail]}{_ELLIPSIS}{text[len(text) - tail :]}"
 
 
 def _worst_cells(outcome: Outcome) -> tuple[str, str, str, str]:
     worst = next(iter(worst_tensors(outcome)), None)
     if worst is None or worst.difference is None:
         return worst.output if worst else "", "n/a", "n/a", "n/a"
-    return worst.output, decibel(worst.difference.sqnr_db), ratio(headroom(worst.difference)), mismatch_share(worst)
+    return worst.output, decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatch_share(worst)
 
 
 def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
@@ -129,8 +153,9 @@ def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
 
 
 def _note_lines(run: Run) -> list[str]:
-    # The reports have the notes of every variant; here stand those that may explain a failure.
-    return [f"{subject}: {note}" for subject, note in variant_notes(failed(run))]
+    # The reports have the notes of every variant; here stand those that may explain a failure or cast doubt on a pass.
+    notes = [*output_notes(worst_first(run))[:_MAX_OUTPUT_NOTES], *variant_notes(failed(run))]
+    return [f"{subject}: {note}" for subject, note in notes]
 
 
 def _text(value: str, style: str = "") -> Text:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parity.checks.outputs import severity
 from parity.errors import ParityError
 from parity.judge import failure_message
+from parity.runner.settings import without_current_folder
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _tensor_text(outcome: Outcome, tensor: TensorOutcome, command: str) -> str:
 
 def with_error(outcome: Outcome, error: Exception) -> Outcome:
     """Return an outcome that tells an error: one of the tree by its message, any other by its class as well."""
-    text = str(error)
+    text = without_current_folder(str(error))
     if not isinstance(error, ParityError):
         text = f"unexpected {type(error).__name__}: {text}\nThis is a defect; run again with --debug for its traceback"
     return replace(outcome, verdict=Verdict.ERROR, headline=text.partition("\n")[0], message=text)

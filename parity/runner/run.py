@@ -192,7 +192,9 @@ def _case_error(file: Path, error: ParityError) -> Outcome:
 
 def _require_names_apart(names: Sequence[str]) -> None:
     if not names:
-        raise RunError("no case was given and none was found; name a case folder, or make one: parity init MODEL.onnx")
+        raise RunError(
+            "no case was given and none was found; name a case folder, or write a case.toml as docs/case-file.md shows"
+        )
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise RunError(f"{count} cases are called {name!r}; give each case of a run a name of its own")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ from parity.options import Provider, SessionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+MADE_BY = "made_by"
+"""The key of a selection that tells which other program made the run, and resumes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,9 @@ def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) ->
     RunError
         The selection is not one that ``selection_of`` made.
     """
+    if MADE_BY in selection:
+        maker = " ".join(selection[MADE_BY])
+        raise RunError(f"{settings.resume}: was saved by {maker}; run {maker} again to judge what is missing")
     try:
         (provider,), (thread_count,), (timeout_s,) = (
             selection[key] for key in ("provider", "thread_count", "timeout_s")
@@ -136,6 +144,13 @@ def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) ->
         )
     except (KeyError, ValueError) as error:
         raise RunError(f"{settings.resume}: its selection is damaged ({error}); start a new run") from error
+
+
+def without_current_folder(text: str) -> str:
+    """Return a message with its paths below the current folder as ``relative_path`` writes them."""
+    here = re.escape(Path.cwd().as_posix().rstrip("/"))
+    # A path that merely holds the folder's name further down is another one.
+    return re.sub(rf"(?<![\w./-]){here}/", "", text) if here else text
 
 
 def relative_path(path: Path) -> str:

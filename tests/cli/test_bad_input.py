@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from parity.results import load_run
-from tests.tiny_cases import RANDOM_INPUTS, two_matmuls, write_matmul_case
+from tests.tiny_cases import RANDOM_INPUTS, ROOT, two_matmuls, write_matmul_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from subprocess import CompletedProcess
 
@@ -76,7 +78,8 @@ def with_broken_image(folder: Path) -> None:
     graph = helper.make_graph([flat, product], "images", [image], [y], [weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    (folder / "a.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes()[:80])
 
 
 X = np.zeros((4, 8), np.float32)
@@ -119,11 +122,21 @@ def test_a_bad_case_is_an_error_in_one_sentence(bad: Bad, name: str) -> None:
     assert re.search(BAD[name][2], outcome.message, re.I | re.S), outcome.message
     assert "unexpected" not in outcome.message
     assert "Traceback" not in outcome.message
+    assert str(bad.root) not in outcome.message
 
 
 def test_bad_cases_leave_with_2_and_without_a_traceback(bad: Bad) -> None:
     assert bad.process.returncode == 2
-    assert "Traceback" not in bad.process.stdout + bad.process.stderr
+    assert "Traceback" not in bad.process.stdout
+    # Nor a word of a library on what the outcomes tell: OpenCV warns of the damaged image.
+    assert bad.process.stderr == ""
+
+
+def test_no_file_of_the_saved_run_holds_a_path_of_the_machine(bad: Bad) -> None:
+    [folder] = (bad.root / "reports").iterdir()
+    files = list(folder.iterdir())
+    assert len(files) == 4
+    assert [file.name for file in files if str(bad.root) in file.read_text(encoding="utf-8")] == []
 
 
 def test_a_good_case_among_bad_ones_is_judged(bad: Bad) -> None:
@@ -185,11 +198,78 @@ def test_a_disk_that_fills_while_reports_are_written_is_told_and_leaves_the_run_
         "pathlib.Path.write_text = full\n",
         encoding="utf-8",
     )
-    from tests.tiny_cases import ROOT
-
     process = run_parity("run", "good", cwd=tmp_path, environment={"PYTHONPATH": f"{hook}:{ROOT}"})
     assert process.returncode == 2
     assert re.search(r"summary\.md: cannot be written \(No space left on device\)", process.stderr)
     [folder] = (tmp_path / "reports").iterdir()
     assert {path.name for path in folder.iterdir()} == {"run.json", "outputs.csv"}
     assert load_run(folder).is_complete
+
+
+@pytest.fixture
+def make_read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Take the permission to write from folders, and give it back in the end."""
+    folders: list[Path] = []
+
+    def take(folder: Path) -> None:
+        folder.chmod(0o555)
+        folders.append(folder)
+
+    yield take
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_case_folder_without_write_permission_is_judged_and_left_as_it_was(
+    run_parity: RunParity, tmp_path: Path, make_read_only: Callable[[Path], None]
+) -> None:
+    # Root may write anywhere, so what stands in the folder is compared as well.
+    case = write_matmul_case(tmp_path / "good", scale=1e6)
+    before = contents(case)
+    make_read_only(case)
+    assert run_parity("run", "good", cwd=tmp_path).returncode == 1
+    assert contents(case) == before
+
+
+def test_a_reports_folder_without_write_permission_is_told_and_holds_nothing(
+    run_parity: RunParity, tmp_path: Path, make_read_only: Callable[[Path], None]
+) -> None:
+    write_matmul_case(tmp_path / "good", variants=ONLY_FP32)
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    make_read_only(locked)
+    environment = {"PYTHONPATH": f"{refusing_hook(tmp_path, locked)}:{ROOT}"} if os.access(locked, os.W_OK) else {}
+    process = run_parity("run", "good", "--out", "locked", cwd=tmp_path, environment=environment)
+    assert process.returncode == 2
+    assert process.stderr.startswith("parity: locked: cannot be written (Permission denied); free space or choose")
+    assert process.stdout == ""
+    assert list(locked.iterdir()) == []
+
+
+def refusing_hook(root: Path, locked: Path) -> Path:
+    """Return a folder for PYTHONPATH that lets a process of root fail where permissions would stop anybody else."""
+    hook = root / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import errno, os\n"
+        "real = os.mkdir\n"
+        "def refuse(path, *words, **options):\n"
+        f"    if os.path.dirname(os.path.abspath(path)) == {str(locked)!r}:\n"
+        "        raise PermissionError(errno.EACCES, 'Permission denied', str(path))\n"
+        "    real(path, *words, **options)\n"
+        "os.mkdir = refuse\n",
+        encoding="utf-8",
+    )
+    return hook
+
+
+def test_a_reports_folder_below_a_file_is_told(run_parity: RunParity, tmp_path: Path) -> None:
+    write_matmul_case(tmp_path / "good", variants=ONLY_FP32)
+    (tmp_path / "file").touch()
+    process = run_parity("run", "good", "--out", "file/reports", cwd=tmp_path)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("parity: file/reports: cannot be written (Not a directory)")

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from parity.errors import RunError
 from parity.results import load_run
-from parity.runner import RunFolder
+from parity.runner import RunFolder, RunSettings, run_cases
 from tests.plugin.conftest import PLAIN_AND_XDIST
 from tests.tiny_cases import write_matmul_case
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.plugin.conftest import RunPytest
 
@@ -75,3 +75,12 @@ def test_two_cases_of_one_name_do_not_overwrite_each_other_in_silence(
     result = run_pytest("--parity-out", "reports")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*are cases of one name*"])
+
+
+def test_the_command_line_does_not_resume_what_pytest_saved_and_says_what_does(
+    run_pytest: RunPytest, good: Path, pytester: pytest.Pytester
+) -> None:
+    run_pytest("--parity-out", "reports")
+    [folder] = (pytester.path / "reports").iterdir()
+    with pytest.raises(RunError, match=r"was saved by pytest; run pytest again"):
+        run_cases(RunSettings(resume=folder))

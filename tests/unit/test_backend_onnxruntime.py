@@ -96,6 +96,15 @@ def test_inputs_of_every_dtype_are_taken(dtype: type) -> None:
     np.testing.assert_array_equal(result, array.astype(np.float32))
 
 
+def test_an_input_that_is_an_output_as_well_comes_back_in_memory_of_its_own() -> None:
+    model = relu()
+    model.graph.output.append(model.graph.input[0])
+    array = np.array([-1.0, 2.0], np.float32)
+    returned = open_session(model).run({"x": array})["x"]
+    array[:] = 7.0
+    np.testing.assert_array_equal(returned, np.array([-1.0, 2.0], np.float32))
+
+
 def test_an_empty_output_of_a_narrow_dtype_is_empty() -> None:
     result = open_session(cast(TensorProto.FLOAT, TensorProto.BFLOAT16)).run({"x": np.zeros(0, np.float32)})["y"]
     assert result.shape == (0,)

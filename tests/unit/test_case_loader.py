@@ -347,6 +347,14 @@ MISTAKES = {
         f'{IMAGES}preprocess = "yolov8"\n',
         "inputs.preprocess: expected one of imagenet, yolo, yolox, rtdetr; got 'yolov8'; did you mean 'yolo'?",
     ),
+    "a preset that is not there, beside a size": (
+        f'{IMAGES}preprocess = {{ preset = "yolov8", size = [8, 8] }}\n',
+        "inputs.preprocess.preset: expected one of imagenet, yolo, yolox, rtdetr; got 'yolov8'; did you mean 'yolo'?",
+    ),
+    "a tolerance with an empty reason": (
+        f'{RANDOM}[[tolerances]]\nrtol = 0.1\natol = 0.1\nreason = ""\n',
+        "tolerances[0].reason: expected text that is not empty; got ''",
+    ),
     "more images than there are": (
         f'{IMAGES}preprocess = "yolo"\ncount = 2\n',
         "inputs.count: asks for 2 images; only 1 are there",
@@ -506,7 +514,7 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_case_says_how_to_make_one(tmp_path: Path) -> None:
-    assert "parity init MODEL.onnx" in mistakes_of(tmp_path / "nothing")[0]
+    assert "docs/case-file.md" in mistakes_of(tmp_path / "nothing")[0]
 
 
 def test_find_cases_takes_files_folders_and_folders_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,7 +531,7 @@ def test_find_cases_takes_files_folders_and_folders_of_folders(tmp_path: Path, m
 def test_find_cases_refuses_a_path_without_a_case(tmp_path: Path) -> None:
     (tmp_path / "notes.toml").touch()
     for path in (tmp_path, tmp_path / "notes.toml", tmp_path / "nothing"):
-        with pytest.raises(CaseError, match="parity init"):
+        with pytest.raises(CaseError, match=r"docs/case-file\.md"):
             find_cases([path])
 
 

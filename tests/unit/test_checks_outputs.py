@@ -132,6 +132,13 @@ def test_nan_on_one_side_fails_and_makes_its_feed_the_worst() -> None:
     assert difference.first_nonfinite.index == (1, 1)
 
 
+def test_non_finite_elements_on_both_sides_are_noted_on_a_pass() -> None:
+    reference = {"y": np.array([1.0, 2.0, np.nan, np.inf], np.float32)}
+    [tensor] = judge([reference], [reference]).tensors
+    assert tensor.verdict == "pass"
+    assert "1 NaN and 1 infinite of 4 elements" in tensor.notes[0]
+
+
 def test_a_half_output_is_judged_where_it_is_meant_to_be_half() -> None:
     actual = [{**feed, "y": feed["y"].astype(np.float16)} for feed in feeds()]
     assert judge(actual, feeds()).verdict is Verdict.FAIL

@@ -87,9 +87,18 @@ def test_an_element_exactly_at_the_bound_is_within_it_beside_one_that_is_not():
 
 @settings(max_examples=200, deadline=None)
 @given(pairs(), bounds, bounds)
-def test_headroom_above_one_means_exactly_that_a_finite_element_misses(pair, rtol, atol):
+def test_headroom_above_one_means_exactly_that_an_element_misses(pair, rtol, atol):
     difference = measure(*pair, Tolerance(rtol, atol, "drawn"))
-    assert (difference.headroom > 1) == (difference.mismatch_count > difference.nonfinite_mismatch_count)
+    assert (difference.headroom > 1) == (difference.mismatch_count > 0)
+
+
+def test_headroom_is_infinite_where_only_a_non_finite_element_misses_and_not_where_both_sides_share_it():
+    expected = np.array([1.0, 2.0, np.nan, np.inf])
+    shared = expected * [1.0, 1.0 + 1e-9, 1.0, 1.0]
+    assert measure(shared, expected).headroom < 1
+    shared[0] = np.nan
+    difference = measure(shared, expected)
+    assert (difference.headroom, difference.mismatch_count) == (math.inf, 1)
 
 
 @settings(max_examples=200, deadline=None)

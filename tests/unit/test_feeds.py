@@ -422,3 +422,9 @@ def test_code_outside_the_case_folder_is_not_loaded(tmp_path: Path) -> None:
     source = PythonSource(tmp_path / "case", "../evil.py:make", 1)
     with pytest.raises(FeedError, match="is not in the case folder"):
         list(open_feeds(source, IMAGES, 1))
+
+
+def test_random_inputs_beyond_memory_are_told() -> None:
+    interface = ModelInterface((TensorInfo("x", "float32", (10**7, 10**9)),), ())
+    with pytest.raises(FeedError, match=r"x: float32 \(10000000, 1000000000\): do not fit into memory"):
+        next(iter(open_feeds(RandomSource(seed=1, count=1), interface, 1)))

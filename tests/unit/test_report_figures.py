@@ -25,10 +25,6 @@ def test_of_two_failures_the_larger_headroom_stands_first_and_nan_stands_last() 
     assert figures.worst_first(make_run(small, unknown, large)) == [large, small, unknown]
 
 
-def test_a_nan_on_one_side_is_beyond_every_bound() -> None:
-    assert figures.headroom(replace(DIFFERENCE, headroom=0.0, nonfinite_mismatch_count=1)) == math.inf
-
-
 def test_an_outcome_of_a_whole_case_has_no_empty_part_in_its_place() -> None:
     assert figures.place(replace(BROKEN, variant="", check="case")) == "shapes / case"
 

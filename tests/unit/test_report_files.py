@@ -12,7 +12,7 @@ import pytest
 
 from parity.difference import TensorDifference
 from parity.errors import RunError
-from parity.report import render
+from parity.report import render, summary_json
 from parity.report.html import report_html
 from parity.report.markdown import MAX_BYTES, summary_markdown
 from parity.report.tables import OUTPUT_COLUMNS, outputs_csv
@@ -21,6 +21,7 @@ from tests.run_examples import (
     DIFFERENCE,
     EVERYTHING,
     FAILING,
+    GOOD_TENSOR,
     PASSING,
     TENSOR,
     attack_everywhere,
@@ -114,6 +115,14 @@ def test_csv_carries_every_figure_of_a_difference() -> None:
     }
     for field in fields(TensorDifference):
         assert first_columns.get(field.name, field.name) in OUTPUT_COLUMNS
+
+
+def test_a_note_on_a_passing_output_stands_in_every_report() -> None:
+    note = "The reference holds 3 NaN and 0 infinite of 9 elements"
+    run = make_run(replace(PASSING, tensors=(replace(GOOD_TENSOR, notes=(note,)),)))
+    for text in (outputs_csv(run), summary_markdown(run), report_html(run), summary_json(run, Path("r"))):
+        assert note in text
+    assert f"shapes / fp32@onnxruntime / logits: {note}" in summary_markdown(run)
 
 
 def test_csv_figures_equal_those_of_the_run(rows: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parity.report import print_run, summary_json
-from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, TENSOR, make_run
+from parity.verdict import Verdict
+from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, GOOD_TENSOR, PASSING, TENSOR, make_run
 
 if TYPE_CHECKING:
     from parity.results import Run
@@ -38,6 +40,27 @@ def test_table_fits_100_columns_whatever_the_names() -> None:
     long_names = replace(FAILING, case="case_" * 30, variant="variant_" * 30 + "@onnxruntime", headline="word " * 90)
     lines = shown(make_run(long_names, *EVERYTHING.outcomes)).splitlines()
     assert max(map(len, lines)) <= 100
+
+
+def test_a_name_of_24_characters_is_not_broken_and_the_output_gives_way() -> None:
+    name, output = "case_of_24_characters_xx", "output0[:, 4:, 1600:2000]"
+    tensor = replace(TENSOR, output=output, verdict=Verdict.INCONCLUSIVE)
+    undecided = replace(FAILING, case=name, verdict=Verdict.INCONCLUSIVE, tensors=(tensor,))
+    table = shown(make_run(undecided, PASSING)).splitlines()[2:4]
+    assert [row.split()[0] for row in table] == [name, PASSING.case]
+    assert re.search(r" fp16@onnxruntime  \? inconclusive  out\S*\.\.\.\S*00\] ", table[0])
+    assert max(map(len, table)) <= 100
+
+
+def test_an_output_is_told_whole_where_there_is_room() -> None:
+    tensor = replace(TENSOR, output="output0[:, 4:, :800]")
+    assert "  output0[:, 4:, :800]  " in shown(make_run(replace(FAILING, tensors=(tensor,))))
+
+
+def test_what_both_sides_share_is_told_of_a_pass() -> None:
+    tensor = replace(GOOD_TENSOR, notes=("The reference holds 3 NaN.",))
+    text = shown(make_run(replace(PASSING, tensors=(tensor,))))
+    assert "shapes / fp32@onnxruntime / logits: The reference holds 3 NaN." in text
 
 
 def test_table_stands_worst_first() -> None:

@@ -17,7 +17,7 @@ from parity.options import Provider, SessionOptions
 from parity.results import Environment, Run, load_run
 from parity.runner import JudgeSettings, RunFolder, RunSettings, cache_folder, create_run_folder
 from parity.runner.replay import NOTE_KEY, FeedNote, read_feed, write_feed
-from parity.runner.settings import relative_path, selection_of, with_selection
+from parity.runner.settings import MADE_BY, relative_path, selection_of, with_selection, without_current_folder
 from parity.runner.store import TensorStore
 
 if TYPE_CHECKING:
@@ -146,3 +146,19 @@ def test_paths_below_the_current_folder_are_told_from_there(monkeypatch: pytest.
     assert relative_path(tmp_path / "cases" / "a") == "cases/a"
     assert relative_path(Path("cases/a")) == "cases/a"
     assert relative_path(Path("/elsewhere/a")) == "/elsewhere/a"
+
+
+def test_a_message_tells_paths_below_the_current_folder_from_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"model: {tmp_path}/cases/a/model.onnx: is empty; {tmp_path}-b/c and /mnt{tmp_path}/d are elsewhere"
+    told = f"model: cases/a/model.onnx: is empty; {tmp_path}-b/c and /mnt{tmp_path}/d are elsewhere"
+    assert without_current_folder(text) == told
+    monkeypatch.chdir("/")
+    assert without_current_folder(text) == text
+
+
+def test_a_run_that_another_program_saved_names_the_one_that_resumes_it() -> None:
+    with pytest.raises(RunError, match=r"reports/x: was saved by pytest; run pytest again"):
+        with_selection(RunSettings(resume=Path("reports/x")), {MADE_BY: ["pytest"], "variants": []})

@@ -1,0 +1,65 @@
+"""Models as people's exporters and converters leave them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from parity.errors import ModelError
+from parity.graph import hash_model, load_model, model_interface
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELU = helper.make_node("Relu", ["x"], ["hidden"], "relu")
+EXP = helper.make_node("Exp", ["hidden"], ["y"], "exp")
+
+
+def write_model(folder: Path, nodes: list[onnx.NodeProto], outputs: tuple[str, ...] = ("y",), rows: int = 2) -> Path:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 3])]
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, 3]) for name in outputs]
+    graph = helper.make_graph(nodes, "graph", inputs, results)
+    file = folder / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    return file
+
+
+def test_nodes_that_stand_before_what_they_read_are_put_behind_it(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path, [EXP, RELU]))
+    assert [node.name for node in model.graph.node] == ["relu", "exp"]
+    onnx.checker.check_model(model)
+
+
+def test_nodes_in_order_stay_as_they_are(tmp_path: Path) -> None:
+    other = helper.make_node("Neg", ["x"], ["other"], "neg")
+    file = write_model(tmp_path, [other, RELU, EXP])
+    assert hash_model(load_model(file)) == hash_model(onnx.load(file))
+
+
+def test_what_a_branch_reads_from_outside_stands_before_its_node(tmp_path: Path) -> None:
+    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, [2, 3])
+    branch = helper.make_graph([helper.make_node("Neg", ["hidden"], ["z"])], "branch", [], [result])
+    choice = helper.make_node("If", ["yes"], ["y"], "if", then_branch=branch, else_branch=branch)
+    yes = helper.make_node("Constant", [], ["yes"], "yes", value=helper.make_tensor("c", TensorProto.BOOL, [], [True]))
+    model = load_model(write_model(tmp_path, [choice, yes, RELU]))
+    assert [node.name for node in model.graph.node][-1] == "if"
+    onnx.checker.check_model(model)
+
+
+def test_a_circle_is_left_to_the_runtime_to_refuse(tmp_path: Path) -> None:
+    circle = [helper.make_node("Neg", ["y"], ["hidden"], "neg"), EXP]
+    model = load_model(write_model(tmp_path, circle))
+    assert [node.name for node in model.graph.node] == ["neg", "exp"]
+
+
+def test_a_model_without_an_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.onnx: has no output"):
+        load_model(write_model(tmp_path, [RELU], outputs=()))
+
+
+def test_a_negative_dimension_is_a_dynamic_one(tmp_path: Path) -> None:
+    interface = model_interface(load_model(write_model(tmp_path, [RELU, EXP], rows=-1)))
+    assert str(interface.inputs[0]) == "x: float32 (?, 3)"
