@@ -292,7 +292,9 @@ def _mapped_run_errors() -> Iterator[None]:
     try:
         yield
     except foreign_errors() as error:
-        raise BackendError(f"onnxruntime: failed while it ran the model: {_own_words(error)}") from error
+        raise BackendError(
+            f"onnxruntime: failed while it ran the model: {_own_words(error)}; look at that node and at the feed"
+        ) from error
 
 
 _REFUSALS = (

@@ -13,7 +13,6 @@ from parity.case import ReferenceKind
 from parity.case.feed import check_tensors, hash_tensors
 from parity.case.feeds import open_feeds
 from parity.case.recorded import open_recorded, open_reference_function
-from parity.errors import FeedError
 from parity.graph import hash_model, load_model, model_interface
 from parity.options import Provider, SessionOptions
 from parity.results import CaseRecord
@@ -113,8 +112,6 @@ def _open_feeds(
 ) -> tuple[FeedNote | None, Iterator[NumberedFeed]]:
     if settings.feed is not None:
         tensors, note = read_feed(settings.feed)
-        if note is not None and note.case != case.name:
-            raise FeedError(f"{settings.feed}: is a feed of case {note.case!r}; it was given for case {case.name!r}")
         check_tensors(tensors, interface, str(settings.feed))
         number, name = (note.feed, note.name) if note else (0, settings.feed.stem)
         return note, iter((NumberedFeed(number, name, tensors, hash_tensors(tensors)),))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from parity.backends import get_backend
 from parity.case.loader import CASE_FILE, load_case
 from parity.environment import describe_environment
-from parity.errors import ParityError, RunError
+from parity.errors import FeedError, ParityError, RunError
 from parity.graph import hash_model, load_model
 from parity.results import CaseRecord, Environment, Outcome, Run
 from parity.runner.case_judge import CASE, OUTPUTS, open_case_judge
@@ -60,7 +60,7 @@ def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get
     BackendError
         A backend is not known, or is missing.
     FeedError
-        The saved feed cannot be read.
+        The saved feed cannot be read, or is another case's.
     """
     reopened = open_run_folder(settings.resume) if settings.resume else None
     if reopened is not None:
@@ -74,7 +74,7 @@ def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get
         # Asking for its version is what tells that a runtime is missing, before anything is on disk.
         _LOG.debug("judging on %s %s", backend.name, backend.version)
     if settings.judging.feed is not None:
-        read_feed(settings.judging.feed)
+        _require_feed_of(cases, settings.judging.feed)
     plan = tuple(
         PlannedCase(case, tuple((variant, backends[name]) for variant, name in chosen))
         for case in cases
@@ -182,6 +182,13 @@ def _load_cases(settings: RunSettings) -> tuple[tuple[Case, ...], tuple[Outcome,
             broken.append(_case_error(file, error))
     _require_names_apart([*(case.name for case in cases), *(outcome.case for outcome in broken)])
     return tuple(cases), tuple(broken)
+
+
+def _require_feed_of(cases: Sequence[Case], feed: Path) -> None:
+    _, note = read_feed(feed)
+    others = [case.name for case in cases if note is not None and note.case != case.name]
+    if note is not None and others:
+        raise FeedError(f"{feed}: is a feed of case {note.case!r}, not of {', '.join(others)}; name its own case alone")
 
 
 def _case_error(file: Path, error: ParityError) -> Outcome:

@@ -231,13 +231,14 @@ def test_a_replay_keeps_the_scale_of_the_run_where_the_feed_alone_would_forgive(
     assert judge_with(ScaleOutput(factor=factor), settings=alone).verdict is Verdict.PASS
 
 
-def test_a_feed_of_another_case_is_refused(tmp_path: Path) -> None:
+def test_a_feed_of_another_case_is_refused_and_makes_nothing(tmp_path: Path) -> None:
     first = judge_with(FlipElement())
     write_case(tmp_path / "cases" / "other")
     assert first.replay is not None
-    outcome = replay(replace(first, replay=first.replay.replace("cases/tiny", "cases/other")))
-    assert outcome.verdict is Verdict.ERROR
-    assert "is a feed of case 'tiny'" in outcome.message
+    before = list((tmp_path / "reports").iterdir())
+    with pytest.raises(FeedError, match="is a feed of case 'tiny', not of other"):
+        replay(replace(first, replay=first.replay.replace("cases/tiny", "cases/other")))
+    assert list((tmp_path / "reports").iterdir()) == before
 
 
 def test_a_feed_that_no_run_saved_is_judged_by_its_own_scale(tmp_path: Path) -> None:
