@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _MANTISSA_BITS = 7
 _SHIFT = 52 - _MANTISSA_BITS
 _BIN_COUNT = 1 << (11 + _MANTISSA_BITS)
-# Keys wait until they are many: each count allocates and adds an array of up to 2 MiB.
-_PENDING_LIMIT = 1 << 20
+# Keys wait until they fill a block: each count allocates and adds an array of up to 2 MiB. Where more of them wait,
+# they have left the cache when they are counted.
+_PENDING_LIMIT = 1 << 18
 # Sorting so few is faster than touching an array of all bins.
 _FEW_KEYS = 1 << 12
 
@@ -39,7 +40,7 @@ class ErrorHistogram:
         self._count = 0
 
     def add(self, errors: npt.NDArray[np.float64]) -> None:
-        """Count a contiguous block of at most 2**20 errors, none negative and none NaN."""
+        """Count a contiguous block of at most 2**18 errors, none negative and none NaN."""
         if self._pending + errors.size > _PENDING_LIMIT:
             self._flush()
         keys = self._keys[self._pending : self._pending + errors.size]
