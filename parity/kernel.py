@@ -30,6 +30,9 @@ _DOT_ROW = 4096
 # Gathering up to this share of a block is cheaper than computing all of it.
 _FEW = 1 / 16
 
+# Wider than the rounding of a few quotients.
+_SLACK = 1.0 + 1e-9
+
 _EXPONENT_BITS = np.int64(0x7FF0000000000000)
 
 
@@ -167,10 +170,54 @@ def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float, 
     if peak > tally.worst:
         tally.worst_absolute = _element(gauge, block, int(block.difference.argmax()), peak)
     np.abs(block.expected, out=block.work)
-    largest_ratio = _measure_relative(gauge, tally, block, peak)
-    if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
-        _measure_ulp(gauge.smallest_normal, tally, block, peak)
-    _measure_bound(gauge.tolerance, tally, block, expected_peak)
+    candidates = _candidates(gauge, tally, block, peak, expected_peak)
+    if candidates is not None:
+        largest_ratio = _measure_relative(gauge, tally, candidates, peak)
+        if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
+            _measure_ulp(gauge.smallest_normal, tally, candidates, peak)
+    # Beyond a headroom of 1, elements miss the bound without setting a record: all have to be looked at.
+    missing = block if tally.headroom > 1.0 else candidates
+    if missing is not None:
+        _measure_bound(gauge.tolerance, tally, missing, expected_peak)
+
+
+def _candidates(gauge: Gauge, tally: Tally, block: _Block, peak: float, expected_peak: float) -> _Block | None:
+    """Return the elements that may set a record of headroom, relative error or last places; None if none can.
+
+    No difference exceeds ``peak``, so only a reference that is small enough can: ``|e|`` (``work``) has to lie below
+    the line of one of them. Returns the block itself where they are many, or where no record stands yet.
+    """
+    limit = _record_limit(gauge, tally, peak, expected_peak)
+    if not math.isfinite(limit):
+        return block
+    chosen = np.flatnonzero(block.work <= limit)
+    if not chosen.size:
+        return None
+    if chosen.size > block.work.size * _FEW:
+        return block
+    positions = chosen if block.positions is None else block.positions[chosen]
+    parts = (block.actual[chosen], block.expected[chosen], block.difference[chosen], block.work[chosen])
+    return _Block(block.box, *parts, block.ratio[: chosen.size], positions)
+
+
+def _record_limit(gauge: Gauge, tally: Tally, peak: float, expected_peak: float) -> float:
+    """Return the magnitude of the reference beyond which no record can be set; infinite where any element may."""
+    tolerance = gauge.tolerance
+    if not math.isfinite(tolerance.rtol * expected_peak + tolerance.atol):
+        return math.inf
+    records = [tally.worst_ratio, tally.headroom]
+    if gauge.smallest_normal is not None:
+        records.append(tally.ulp)
+    if not all(records):
+        return math.inf
+    room = peak / tally.headroom * _SLACK - tolerance.atol
+    lines = [peak / tally.worst_ratio]
+    if room > 0.0:
+        lines.append(room / tolerance.rtol if tolerance.rtol else math.inf)
+    if gauge.smallest_normal is not None:
+        # A last place is a power of two above half of the reference.
+        lines.append(2.0 * peak / tally.ulp)
+    return max(lines) * _SLACK
 
 
 def _add_difference(tally: Tally, block: _Block, peak: float) -> _Block:
