@@ -22,6 +22,39 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Distance:
+    """How far two tensors are apart, in short; ``max_absolute`` is in the output's own unit."""
+
+    sqnr_db: float
+    max_absolute: float
+    nonfinite_mismatch_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Triangulation:
+    """Three distances between reference, rounded graph and engine.
+
+    They do not add up: independent roundings differ by about the square root of 2 of one.
+
+    Attributes
+    ----------
+    conversion
+        Reference to rounded graph: what the precision itself costs.
+    engine
+        Rounded graph to engine.
+    total
+        Reference to engine: what the verdict rests on.
+    blames_engine
+        Whether the total is worse than the conversion by more than clean engines show.
+    """
+
+    conversion: Distance
+    engine: Distance
+    total: Distance
+    blames_engine: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TensorOutcome:
     """The judgement of one output, or of one slice of it.
 
@@ -54,6 +87,99 @@ class TensorOutcome:
     difference: TensorDifference | None
     noise_floor_db: float
     notes: tuple[str, ...] = ()
+    triangulation: Triangulation | None = None
+    unwritten_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildMessage:
+    """A warning or an error that TensorRT logged.
+
+    ``kind`` is what it is about: ``subnormal-weights``, ``int64-clamped``, ``missing-scales``, … or ``other``; equal
+    texts are counted, not repeated.
+    """
+
+    severity: str
+    kind: str
+    text: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """An engine that was judged.
+
+    Attributes
+    ----------
+    source
+        ``built``, ``cache``, ``file`` or ``network``.
+    typing
+        ``strong``, ``weak`` or, for a file, empty.
+    flags
+        Builder flags that were set, by TensorRT's names.
+    build_s
+        Of the build itself, also where the engine came from the cache; None for a file.
+    bindings
+        Inputs and outputs as the engine has them: ``name: dtype (shape)``.
+    profile_count
+        Optimization profiles.
+    metadata
+        What a file's own header says (Ultralytics), as text.
+    """
+
+    sha256: str
+    size_bytes: int
+    source: str
+    typing: str = ""
+    flags: tuple[str, ...] = ()
+    build_s: float | None = None
+    bindings: tuple[str, ...] = ()
+    profile_count: int = 1
+    device_memory_bytes: int | None = None
+    messages: tuple[BuildMessage, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CensusRow:
+    """The layers of an engine that run at one precision; times are medians of ``IProfiler`` readings.
+
+    ``arithmetic`` are convolutions, deconvolutions, matrix products and what was fused around them.
+    """
+
+    precision: str
+    layer_count: int
+    time_ms: float | None
+    arithmetic_count: int
+    arithmetic_time_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What an engine runs, by precision, against what was asked. ``share`` counts arithmetic layers, 0 to 1."""
+
+    asked: str
+    rows: tuple[CensusRow, ...]
+    share: float
+    time_share: float | None
+    minimum_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A law that needs no reference, such as ``same feed twice``.
+
+    ``verdict`` is ``skipped`` where the law does not apply (``detail`` says why); ``floor_db`` is the SQNR that is
+    enough, None where bit equality is asked.
+    """
+
+    name: str
+    verdict: Verdict
+    detail: str
+    max_absolute: float | None = None
+    sqnr_db: float | None = None
+    floor_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +233,43 @@ class Outcome:
     failing_feed: str | None = None
     replay: str | None = None
     duration_s: float = 0.0
+    engine: EngineRecord | None = None
+    census: Census | None = None
+    invariants: tuple[Invariant, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What tells outcomes of one run apart."""
         return self.case, self.variant, self.check
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """An interpreter that TensorRT ran in, as it described itself; no path and no host name.
+
+    Attributes
+    ----------
+    name
+        What stands behind the @ of a variant: ``tensorrt-8.6``.
+    packages
+        Versions of tensorrt, pycuda, numpy and polygraphy there.
+    compute_capability
+        Such as ``9.0``.
+    driver, cuda
+        Versions of the NVIDIA driver and of the CUDA that it supports, as text; empty where not known.
+    capabilities
+        What this TensorRT on this GPU has, by name: ``strongly_typed``, ``fp16_flag``, ``implicit_int8``, ….
+    """
+
+    name: str
+    python: str
+    packages: dict[str, str]
+    gpu: str
+    compute_capability: str
+    memory_bytes: int
+    driver: str
+    cuda: str
+    capabilities: dict[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +281,7 @@ class Environment:
     processor: str
     core_count: int
     packages: dict[str, str] = field(default_factory=dict)
+    workers: tuple[WorkerRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

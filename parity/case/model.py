@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from parity.build_options import BuildOptions
+from parity.build_options import ShapeProfile as ShapeProfile  # noqa: PLC0414 - readers of cases find it here
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -57,15 +60,6 @@ class NpzSource:
 
 
 @dataclass(frozen=True, slots=True)
-class ShapeProfile:
-    """The shapes that one dynamic input takes: TensorRT's optimization profile."""
-
-    min: tuple[int, ...]
-    opt: tuple[int, ...]
-    max: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RandomTensor:
     """How one input is drawn: floats uniform in [low, high), integers uniform in [low, high] (a vocabulary)."""
 
@@ -107,11 +101,30 @@ InputSource = ImageSource | NpzSource | RandomSource | PythonSource
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One candidate of a case: a precision with options, or a typed model that the user made."""
+    """One candidate of a case: a precision with options, a typed model that the user made, or an engine.
+
+    Attributes
+    ----------
+    build
+        How TensorRT builds it.
+    engine
+        An engine file that someone else built; only TensorRT executes it.
+    network
+        ``file.py:function`` in the case folder, which fills a network; only TensorRT executes it.
+    weights
+        The ``.wts`` file that ``network`` is given.
+    census_share
+        The share of arithmetic layers that must run at the precision, 0 to 1.
+    """
 
     name: str
     options: PrecisionOptions
     typed_model: Path | None = None
+    build: BuildOptions = field(default_factory=BuildOptions)
+    engine: Path | None = None
+    network: str = ""
+    weights: Path | None = None
+    census_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,208 @@
+"""The seam of engines: what a variant asks of TensorRT, and a session that can be asked for more than outputs.
+
+Beside ``Backend`` and ``Session``, because an engine has what a model in ONNX Runtime has not: a build, a plan file, an
+inspector, optimization profiles, and buffers that may stay unwritten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from parity.backends import Backend, Session
+from parity.build_options import BuildOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from onnx import ModelProto
+
+    from parity.backends import Tensors
+    from parity.build_options import ShapeProfile
+    from parity.results import EngineRecord, WorkerRecord
+    from parity.tolerance import Precision
+
+    Profile = Mapping[str, ShapeProfile]
+    """An optimization profile: shapes by input."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxSource:
+    """An engine is built from ONNX.
+
+    Attributes
+    ----------
+    model
+        The case's float32 model: what a weakly typed network is parsed from.
+    typed
+        The model rewritten for the precision (half tensors, Q/DQ), or the user's own.
+    keep
+        Names of nodes in ``model`` that stay at ``keep_precision``: obeyed by layer precision where typing is weak.
+    """
+
+    model: ModelProto
+    typed: ModelProto
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSource:
+    """A Python function of the case folder fills a network: ``function(network, weights)``.
+
+    Attributes
+    ----------
+    file
+        The Python file; it is sent to the worker and runs there.
+    weights
+        A ``.wts`` text file, or None.
+    """
+
+    file: Path
+    function: str
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """A plan that someone else built; it may begin with an Ultralytics header."""
+
+    path: Path
+
+
+EngineSource = OnnxSource | NetworkSource | EngineFile
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What a variant asks of TensorRT.
+
+    Attributes
+    ----------
+    profiles
+        Optimization profiles in their order; empty where no input is dynamic.
+    calibration
+        Called for the feeds of an implicit INT8 calibrator; None where there are none.
+    """
+
+    source: EngineSource
+    precision: Precision
+    keep_precision: Precision
+    options: BuildOptions = field(default_factory=BuildOptions)
+    profiles: tuple[Profile, ...] = ()
+    calibration: Callable[[], Iterable[Tensors]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAnswer:
+    """What one inference gave.
+
+    Attributes
+    ----------
+    outputs
+        Arrays of the caller's own.
+    unwritten
+        Elements that kept the pattern their buffer was filled with, both times, by output; only where it was asked.
+    gpu_ms
+        Enqueue to end on the GPU by CUDA events, transfers left out.
+    """
+
+    outputs: dict[str, np.ndarray]
+    unwritten: Mapping[str, int] = field(default_factory=dict)
+    gpu_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """Readings of one layer from ``IProfiler``, in ms, one for each iteration; a name may occur twice."""
+
+    name: str
+    times_ms: tuple[float, ...]
+
+
+class EngineSession(Session, Protocol):
+    """A loaded engine.
+
+    ``run`` is an inference in the kept context; profile 0 unless the feed fits another one only.
+    """
+
+    @property
+    def record(self) -> EngineRecord:
+        """What the engine is: its hash, size, build, bindings, profiles."""
+        ...
+
+    @property
+    def inspector_json(self) -> str:
+        """The engine inspector's answer as TensorRT gave it, for the shapes of the last run."""
+        ...
+
+    def infer(
+        self, feed: Tensors, *, profile: int | None = None, fresh_context: bool = False, find_unwritten: bool = False
+    ) -> EngineAnswer:
+        """Run one feed.
+
+        Parameters
+        ----------
+        profile
+            The optimization profile; the first that the feed's shapes fit if None.
+        fresh_context
+            In an execution context made for this call alone.
+        find_unwritten
+            Run twice, with output buffers filled with one pattern and then with another.
+
+        Raises
+        ------
+        FeedError
+            The feed's names, dtypes or shapes do not fit the engine or any of its profiles.
+        BackendError
+            TensorRT failed (``BackendTimeout``, ``BackendCrash`` where it can be told).
+        """
+        ...
+
+    def layer_times(self, feed: Tensors, iterations: int) -> tuple[LayerTime, ...]:
+        """Profile layers, in order of execution, in a context of its own.
+
+        Raises
+        ------
+        FeedError, BackendError
+            As ``infer``.
+        """
+        ...
+
+    def reload(self) -> EngineSession:
+        """Load the same plan once more, as another engine of the same worker; close it as this one.
+
+        Raises
+        ------
+        BackendError
+            TensorRT failed.
+        """
+        ...
+
+
+class EngineBackend(Backend, Protocol):
+    """TensorRT in one interpreter. ``name`` is ``tensorrt-8.6``; ``version`` is TensorRT's own."""
+
+    @property
+    def worker(self) -> WorkerRecord:
+        """Where it runs: versions, GPU, driver."""
+        ...
+
+    def open_engine(self, request: EngineRequest, timeout_s: float) -> EngineSession:
+        """Build an engine, or take it from the cache or a file, and load it.
+
+        Raises
+        ------
+        PrecisionError
+            This TensorRT or this GPU does not have the precision; the message names what does.
+        ModelError
+            The parser or the builder refuses the model; the message names the ONNX node where it is known.
+        BackendError
+            The worker is missing, failed, hung or died.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the worker."""
+        ...

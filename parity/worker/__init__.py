@@ -1,0 +1,47 @@
+"""The worker: builds, loads and runs engines in the interpreter that has TensorRT.
+
+It stands alone. CPython 3.8 and later; imports NumPy, TensorRT, PyCUDA and Polygraphy, each where it is used, and
+nothing of the harness. Its sources travel as one archive under the package name ``parity_worker``, so every import
+inside is relative. The primary CUDA context is retained, never ``pycuda.autoinit``.
+
+Each operation takes a dict and returns a dict of plain data; arrays stand in them as NumPy arrays and are moved by
+``exchange``. dtypes have NumPy's names, and ``bfloat16``, ``float8_e4m3fn`` from ml_dtypes, which the worker carries
+as raw ``uint16`` and ``uint8`` arrays with the name beside them.
+
+================  =====================================================  ==============================================
+operation         fields                                                 answer
+================  =====================================================  ==============================================
+``hello``         ``device`` (int)                                       ``python``, ``packages`` {name: version},
+                                                                         ``gpu``, ``compute_capability`` "9.0",
+                                                                         ``memory_bytes``, ``driver``, ``cuda``,
+                                                                         ``capabilities`` {name: bool}, ``pid``
+``build``         ``source`` {"kind": "onnx", "model": path} or          ``sha256``, ``size_bytes``, ``build_s``,
+                  {"kind": "network", "file": path, "function": name,    ``messages`` [{severity, kind, text, count}],
+                  "weights": path or None}; ``precision`` "fp16";        ``flags`` [names], ``typing``, ``notes``
+                  ``typing`` "strong" or "weak"; ``obey`` (bool);
+                  ``keep`` [node names], ``keep_precision``;
+                  ``options`` {…, see ``config``};
+                  ``profiles`` [{input: {"min": [], "opt": [],
+                  "max": []}}]; ``calibration`` None or {"kind":
+                  "entropy" or "minmax", "feeds": [{name: array}],
+                  "cache": path or None}; ``timing_cache`` path or
+                  None, read and written; ``plan`` path, written
+``load``          ``plan`` path, ``offset`` bytes to skip, ``options``   ``engine`` handle, ``bindings`` [{name, mode
+                                                                         "input"/"output", dtype, shape, location
+                                                                         "device"/"host", is_shape_io, format,
+                                                                         profiles [{min, opt, max}] (inputs)}],
+                                                                         ``profile_count``, ``device_memory_bytes``,
+                                                                         ``aux_streams``, ``messages``, ``load_s``
+``inspect``       ``engine``                                             ``json``: the inspector's text, unchanged
+``infer``         ``engine``, ``tensors`` {name: array}, ``profile``     ``tensors`` {name: array}, ``unwritten`` {name:
+                  (int), ``fresh_context`` (bool), ``find_unwritten``    count}, ``gpu_ms``
+                  (bool)
+``time``          ``engine``, ``tensors``, ``profile``, ``warm_up_ms``,  ``gpu_ms``, ``host_ms``, ``enqueue_ms``
+                  ``min_iterations``, ``min_s``, ``cuda_graph``          (n,) float32; ``cuda_graph`` (bool, captured)
+``profile``       ``engine``, ``tensors``, ``profile``, ``iterations``   ``layers`` [{name, times_ms [float]}], in order
+``unload``        ``engine``                                             nothing
+``memory``        nothing                                                ``free_bytes``, ``total_bytes``
+================  =====================================================  ==============================================
+
+A failure is an exception of ``parity_worker.errors`` and travels as its kind and message.
+"""
