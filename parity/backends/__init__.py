@@ -6,12 +6,15 @@ Implementations are imported when they are asked for, so that a machine without 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from parity.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
@@ -79,6 +82,37 @@ class Backend(Protocol):
             The runtime is missing or fails.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRTSettings:
+    """Where TensorRT is.
+
+    Attributes
+    ----------
+    interpreters
+        Python interpreters that have it, as paths or execnet specs; this one if empty.
+    cache
+        Where engines are kept; nowhere if None.
+    device
+        The number of the GPU.
+    """
+
+    interpreters: tuple[str, ...] = ()
+    cache: Path | None = None
+    device: int = 0
+
+
+@contextmanager
+def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+    """Give backends by name, ``tensorrt`` for one of each interpreter, and close them.
+
+    Raises
+    ------
+    BackendError
+        There is no backend of that name, or it is missing.
+    """
+    yield tuple(get_backend(name) for name in names)
 
 
 def get_backend(name: str) -> Backend:

@@ -180,6 +180,8 @@ class EngineSession(Session, Protocol):
         """
         ...
 
+    def __enter__(self) -> EngineSession: ...
+
 
 class EngineBackend(Backend, Protocol):
     """TensorRT in one interpreter. ``name`` is ``tensorrt-8.6``; ``version`` is TensorRT's own."""

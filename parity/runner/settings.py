@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parity.backends import TensorRTSettings
 from parity.errors import RunError
 from parity.options import Provider, SessionOptions
 
@@ -35,6 +36,8 @@ class JudgeSettings:
         Where calibration results are kept; nowhere if None.
     debug
         Whether an unexpected exception is raised rather than told in an outcome.
+    build_timeout_s
+        The longest that building one engine may take.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -42,6 +45,7 @@ class JudgeSettings:
     feed: Path | None = None
     cache: Path | None = None
     debug: bool = False
+    build_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -70,6 +74,8 @@ class RunSettings:
         The folder of a run to go on with. Its selection replaces the one given here.
     command
         The command line, for the record.
+    tensorrt
+        Where TensorRT is, if one of ``backends`` asks for it.
     """
 
     cases: tuple[Path, ...] = ()
@@ -80,6 +86,7 @@ class RunSettings:
     allow_python: bool = True
     resume: Path | None = None
     command: tuple[str, ...] = ()
+    tensorrt: TensorRTSettings = field(default_factory=TensorRTSettings)
     judging: JudgeSettings = field(default_factory=JudgeSettings)
 
 
@@ -105,6 +112,7 @@ def selection_of(settings: RunSettings) -> dict[str, list[str]]:
         "provider": [str(judging.session.provider)],
         "thread_count": [str(judging.session.thread_count)],
         "timeout_s": [str(judging.session.timeout_s)],
+        "tensorrt_python": list(settings.tensorrt.interpreters),
     }
 
 
@@ -140,6 +148,7 @@ def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) ->
             cases=tuple(Path(case) for case in selection["cases"]),
             variants=tuple(selection["variants"]),
             backends=tuple(selection["backends"]),
+            tensorrt=replace(settings.tensorrt, interpreters=tuple(selection.get("tensorrt_python", ()))),
             judging=judging,
         )
     except (KeyError, ValueError) as error:
