@@ -52,9 +52,9 @@ class SessionBackends:
     @property
     def workers(self) -> tuple[WorkerRecord, ...]:
         """The interpreters of TensorRT that are open."""
-        from parity.runner.selection import is_engine_backend
+        from parity.runner.selection import workers_of
 
-        return tuple(backend.worker for backend in self._opened if is_engine_backend(backend))
+        return workers_of(self._opened)
 
     def _open(self) -> Sequence[Backend]:
         from parity.backends import open_backends

@@ -136,9 +136,9 @@ class VariantCases(pytest.Collector):
 
     def collect(self) -> Iterator[CheckItem]:
         """Yield the checks of the variant."""
-        from parity.runner.selection import ENGINE_CHECKS, FORECAST_CHECKS
+        from parity.runner.selection import checks_of
 
-        for check in FORECAST_CHECKS if self.backend == "onnxruntime" else ENGINE_CHECKS:
+        for check in checks_of(self.backend):
             item: CheckItem = CheckItem.from_parent(self, name=check)
             item.add_marker("parity")
             # With --dist loadgroup the items of a case meet in one worker and share its references. A group's name

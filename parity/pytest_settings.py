@@ -88,7 +88,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("parity", "parity: models against their reference")
     group.addoption(
         "--parity-backend",
-        choices=("onnxruntime", "tensorrt"),
+        choices=("onnxruntime", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"),
         default="onnxruntime",
         help="what executes the variants (default: onnxruntime)",
     )

@@ -187,8 +187,8 @@ class EngineBackend(Backend, Protocol):
     """TensorRT in one interpreter. ``name`` is ``tensorrt-8.6``; ``version`` is TensorRT's own."""
 
     @property
-    def worker(self) -> WorkerRecord:
-        """Where it runs: versions, GPU, driver."""
+    def worker(self) -> WorkerRecord | None:
+        """Where it runs: versions, GPU, driver; None where that is this process."""
         ...
 
     def open_engine(self, request: EngineRequest, timeout_s: float) -> EngineSession:

@@ -75,7 +75,7 @@ class CaseJudge:
         RunError
             The failing feed cannot be written: there is no sense in going on.
         """
-        pending = {check: self._blank(variant, backend, check) for check in checks_of(backend)}
+        pending = {check: self._blank(variant, backend, check) for check in checks_of(backend.name)}
         if reason := reason_to_skip(variant, backend):
             yield from (replace(o, verdict=Verdict.SKIPPED, headline=reason, message=reason) for o in pending.values())
             return
@@ -139,7 +139,7 @@ class CaseJudge:
             yield tell(judge_forecast(planned, backend, self._settings, pending[OUTPUTS]))
             return
         assert self._store is not None
-        rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings.session, self._store))
+        rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings, self._store))
         for outcome in judge_engine(planned, backend, rounded, self._settings, dict(pending)):
             yield tell(outcome)
 
@@ -163,7 +163,7 @@ def judge_forecast(
     planned: PlannedVariant, backend: Backend, settings: JudgeSettings, blank: Outcome
 ) -> tuple[Outcome, int | None]:
     """Execute the rounded graph and judge its outputs; return the outcome and the worst feed's number."""
-    with planned.open_rounded(backend, settings.session) as session:
+    with backend.open(planned.made.rounded, planned.rounded_options(settings.session)) as session:
         halves = planned.half_tensors(session.inputs)
         check = OutputsCheck(planned.regions_of, planned.precision, planned.half_tensors(session.outputs))
         for feed in planned.prepared.feeds:

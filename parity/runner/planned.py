@@ -20,7 +20,7 @@ from parity.tolerance import Precision
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from parity.backends import Backend, Session, Tensors
+    from parity.backends import Tensors
     from parity.case import Case, Variant
     from parity.case.regions import RegionTolerance
     from parity.checks.outputs import RegionsOf
@@ -76,15 +76,9 @@ class PlannedVariant:
             notes=tuple(made.notes),
         )
 
-    def open_rounded(self, backend: Backend, options: SessionOptions) -> Session:
-        """Open the rounded graph.
-
-        Raises
-        ------
-        ModelError, BackendError
-            As ``Backend.open``.
-        """
-        return backend.open(self.made.rounded, replace(options, graph_optimizations=self.made.graph_optimizations))
+    def rounded_options(self, options: SessionOptions) -> SessionOptions:
+        """Return the options that the rounded graph runs under."""
+        return replace(options, graph_optimizations=self.made.graph_optimizations)
 
     def half_tensors(self, tensors: Iterable[TensorInfo]) -> dict[str, str]:
         """Return which inputs or outputs the variant has in its own half precision, with their dtype."""

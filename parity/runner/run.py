@@ -17,10 +17,11 @@ from parity.graph import hash_model, load_model
 from parity.results import CaseRecord, Environment, Outcome, Run
 from parity.runner.case_judge import CASE, open_case_judge
 from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
+from parity.runner.given_engines import with_engines
 from parity.runner.message import with_error
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.replay import read_feed
-from parity.runner.selection import checks_of, is_engine_backend, require_known, select_variants, variant_label
+from parity.runner.selection import checks_of, require_known, select_variants, variant_label, workers_of
 from parity.runner.settings import selection_of, with_selection
 from parity.verdict import Verdict
 
@@ -73,6 +74,7 @@ def open_run(settings: RunSettings, open_backends: OpenBackends = open_backends)
     if reopened is not None:
         settings = with_selection(settings, reopened[1].selection)
     cases, broken = _load_cases(settings)
+    cases = with_engines(cases, settings.engines, settings.engine_precision)
     if settings.judging.feed is not None:
         _require_feed_of(cases, settings.judging.feed)
     with ExitStack() as stack:
@@ -105,8 +107,7 @@ def _planned_cases(
 
 
 def _environment(backends: Sequence[Backend]) -> Environment:
-    workers = tuple(backend.worker for backend in backends if is_engine_backend(backend))
-    return Environment(**describe_environment(), workers=workers)
+    return Environment(**describe_environment(), workers=workers_of(backends))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ class OpenRun:
         pending = [(planned, self._pending(planned, done)) for planned in self._plan.cases]
         self._save(self.run)
         progress.start(
-            len(self._plan.broken) + sum(len(checks_of(backend)) for _, variants in pending for _, backend in variants)
+            len(self._plan.broken)
+            + sum(len(checks_of(backend.name)) for _, variants in pending for _, backend in variants)
         )
         try:
             for outcome in self._plan.broken:
@@ -175,7 +177,7 @@ class OpenRun:
             for variant, backend in planned.variants
             if any(
                 (planned.case.name, variant_label(variant.name, backend.name), check) not in done
-                for check in checks_of(backend)
+                for check in checks_of(backend.name)
             )
         ]
 

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from parity.backends import Backend
     from parity.backends.engine import EngineBackend
     from parity.case import Case, Variant
+    from parity.results import WorkerRecord
 
 OUTPUTS, CENSUS, INVARIANTS = "outputs", "census", "invariants"
 
 FORECAST_CHECKS = (OUTPUTS,)
+PROVIDER_CHECKS = (OUTPUTS, INVARIANTS)
 ENGINE_CHECKS = (OUTPUTS, CENSUS, INVARIANTS)
 
 
@@ -26,9 +28,18 @@ def is_engine_backend(backend: Backend) -> TypeGuard[EngineBackend]:
     return hasattr(backend, "open_engine")
 
 
-def checks_of(backend: Backend) -> tuple[str, ...]:
-    """Return the checks of a variant that a backend executes, in the order they are made."""
-    return ENGINE_CHECKS if is_engine_backend(backend) else FORECAST_CHECKS
+def checks_of(backend: str) -> tuple[str, ...]:
+    """Return the checks of a variant that a backend of this name executes, in the order they are made."""
+    if backend.startswith("tensorrt"):
+        return ENGINE_CHECKS
+    # Providers of ONNX Runtime have no engine inspector to take a census from.
+    return PROVIDER_CHECKS if backend.startswith("onnxruntime-") else FORECAST_CHECKS
+
+
+def workers_of(backends: Iterable[Backend]) -> tuple[WorkerRecord, ...]:
+    """Return the interpreters that TensorRT runs in."""
+    found = (backend.worker for backend in backends if is_engine_backend(backend))
+    return tuple(worker for worker in found if worker is not None)
 
 
 def reason_to_skip(variant: Variant, backend: Backend) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from parity.backends import TensorRTSettings
 from parity.errors import RunError
 from parity.options import Provider, SessionOptions
+from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,10 @@ class RunSettings:
         The command line, for the record.
     tensorrt
         Where TensorRT is, if one of ``backends`` asks for it.
+    engines
+        Engine files that are judged in place of the one case's variants.
+    engine_precision
+        What they claim to be; what their own header says if None.
     """
 
     cases: tuple[Path, ...] = ()
@@ -87,6 +92,8 @@ class RunSettings:
     resume: Path | None = None
     command: tuple[str, ...] = ()
     tensorrt: TensorRTSettings = field(default_factory=TensorRTSettings)
+    engines: tuple[Path, ...] = ()
+    engine_precision: Precision | None = None
     judging: JudgeSettings = field(default_factory=JudgeSettings)
 
 
@@ -113,6 +120,8 @@ def selection_of(settings: RunSettings) -> dict[str, list[str]]:
         "thread_count": [str(judging.session.thread_count)],
         "timeout_s": [str(judging.session.timeout_s)],
         "tensorrt_python": list(settings.tensorrt.interpreters),
+        "engines": [relative_path(path) for path in settings.engines],
+        "engine_precision": [] if settings.engine_precision is None else [str(settings.engine_precision)],
     }
 
 
@@ -149,6 +158,8 @@ def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) ->
             variants=tuple(selection["variants"]),
             backends=tuple(selection["backends"]),
             tensorrt=replace(settings.tensorrt, interpreters=tuple(selection.get("tensorrt_python", ()))),
+            engines=tuple(Path(path) for path in selection.get("engines", ())),
+            engine_precision=next((Precision(name) for name in selection.get("engine_precision", ())), None),
             judging=judging,
         )
     except (KeyError, ValueError) as error:
