@@ -212,9 +212,7 @@ def _bindings(answer: Mapping[str, Any]) -> tuple[str, ...]:
     # 8.6 and 10.x list names, 11.x describes each tensor.
     listed = answer.get("Bindings") or answer.get("I/O Tensors") or []
     if not isinstance(listed, list):
-        raise BackendError(
-            "engine inspector: its inputs and outputs are no list; expected a schema of TensorRT 8.6 to 11"
-        )
+        raise BackendError("engine inspector: its inputs and outputs are no list; expected a schema of 8.6 to 11")
     return tuple(_text(entry, "Name") if isinstance(entry, dict) else str(entry) for entry in listed)
 
 
