@@ -189,18 +189,48 @@ def _measure_records(gauge: Gauge, tally: Tally, block: _Block, expected_peak: f
 def _candidates(gauge: Gauge, tally: Tally, block: _Block, largest: float, expected_peak: float) -> _Block | None:
     """Return the elements that may set a record of headroom, relative error or last places; None if none can.
 
-    No difference exceeds ``largest``, so only a reference that is small enough can: ``|e|`` has to lie below the line
-    of one of them. Returns the block itself where they are many, or where no record stands yet.
+    Returns the block itself where they are many, where no record stands yet, or where the bound may be infinite.
     """
-    limit = _record_limit(gauge, tally, largest, expected_peak)
-    if not math.isfinite(limit):
+    tolerance = gauge.tolerance
+    bounded = math.isfinite(tolerance.rtol * expected_peak + tolerance.atol)
+    if not bounded or not tally.headroom or not tally.worst_ratio or (gauge.smallest_normal and not tally.ulp):
         return block
+    may = _may_set_record(gauge, tally, block, largest)
+    count = np.count_nonzero(may)
+    if count > may.size * _FEW:
+        # Zeros on both sides are many behind a ReLU.
+        may &= block.difference > 0.0
+        count = np.count_nonzero(may)
+    if count > may.size * _FEW:
+        return block
+    return _gather(block, np.flatnonzero(may)) if count else None
+
+
+def _may_set_record(gauge: Gauge, tally: Tally, block: _Block, largest: float) -> npt.NDArray[np.bool_]:
+    """Return where a record can be set, and not at many places more.
+
+    No difference exceeds ``largest``, so only a reference that is small enough makes a large quotient. The headroom's
+    grows no further than the difference over atol.
+    """
     magnitude = block.work.view(block.reference.dtype)[: block.reference.size]
-    # The limit is rounded to the reference's dtype: no value of that dtype lies between the two.
-    chosen = np.flatnonzero(np.abs(block.reference, out=magnitude) <= limit)
-    if chosen.size > block.work.size * _FEW:
-        return block
-    return _gather(block, chosen) if chosen.size else None
+    np.abs(block.reference, out=magnitude)
+    # The lines are rounded to the reference's dtype: no value of that dtype lies between a line and its rounding.
+    may: npt.NDArray[np.bool_] = magnitude <= _quotient_line(gauge, tally, largest)
+    tolerance = gauge.tolerance
+    room = largest / tally.headroom * _SLACK - tolerance.atol
+    if room > 0.0:
+        small = magnitude <= (room / tolerance.rtol * _SLACK if tolerance.rtol else math.inf)
+        may |= small & (block.difference >= tally.headroom * tolerance.atol / _SLACK)
+    return may
+
+
+def _quotient_line(gauge: Gauge, tally: Tally, largest: float) -> float:
+    """Return the magnitude of the reference beyond which no record of relative error or last places can be set."""
+    line = largest / tally.worst_ratio
+    if gauge.smallest_normal is not None:
+        # A last place is a power of two above half of the reference.
+        line = max(line, 2.0 * largest / tally.ulp)
+    return line * _SLACK
 
 
 def _gather(block: _Block, chosen: npt.NDArray[np.intp]) -> _Block:
@@ -208,26 +238,6 @@ def _gather(block: _Block, chosen: npt.NDArray[np.intp]) -> _Block:
     expected = block.expected[chosen]
     parts = (block.actual[chosen], expected, expected, block.difference[chosen])
     return _Block(block.box, *parts, block.work[: chosen.size], block.ratio[: chosen.size], positions)
-
-
-def _record_limit(gauge: Gauge, tally: Tally, largest: float, expected_peak: float) -> float:
-    """Return the magnitude of the reference beyond which no record can be set; infinite where any element may."""
-    tolerance = gauge.tolerance
-    if not math.isfinite(tolerance.rtol * expected_peak + tolerance.atol):
-        return math.inf
-    records = [tally.worst_ratio, tally.headroom]
-    if gauge.smallest_normal is not None:
-        records.append(tally.ulp)
-    if not all(records):
-        return math.inf
-    room = largest / tally.headroom * _SLACK - tolerance.atol
-    lines = [largest / tally.worst_ratio]
-    if room > 0.0:
-        lines.append(room / tolerance.rtol if tolerance.rtol else math.inf)
-    if gauge.smallest_normal is not None:
-        # A last place is a power of two above half of the reference.
-        lines.append(2.0 * largest / tally.ulp)
-    return max(lines) * _SLACK
 
 
 def _add_sums(tally: Tally, difference: Normal) -> Wide:
