@@ -15,8 +15,8 @@ TEXTS = [
     (
         "subnormal-weights",
         (
-            "- 3 weights are affected by this issue: Detected values less than smallest positive FP16 subnormal value and "
-            "converted them to the FP16 minimum subnormalized value."
+            "- 3 weights are affected by this issue: Detected values less than smallest positive FP16 subnormal value "
+            "and converted them to the FP16 minimum subnormalized value."
         ),
     ),
     (
@@ -33,8 +33,8 @@ TEXTS = [
     (
         "missing-scales",
         (
-            "Missing scale and zero-point for tensor /fc/out, expect fall back to non-int8 implementation for any layer "
-            "consuming or producing given tensor"
+            "Missing scale and zero-point for tensor /fc/out, expect fall back to non-int8 implementation for any "
+            "layer consuming or producing given tensor"
         ),
     ),
     (
@@ -65,17 +65,17 @@ TEXTS = [
     (
         "overflow-risk",
         (
-            "Running layernorm after self-attention in FP16 may cause overflow. Forcing layernorm layers to run in FP32 "
-            "precision can help with preserving accuracy."
+            "Running layernorm after self-attention in FP16 may cause overflow. Forcing layernorm layers to run in "
+            "FP32 precision can help with preserving accuracy."
         ),
     ),
     ("overflow-risk", "Detected layernorm nodes in FP16: /norm/Div, /norm/Mul"),
     (
         "fallback",
         (
-            "No implementation of layer conv obeys the requested constraints in strict mode. No conforming implementation "
-            "was found i.e. requested layer computation precision and output precision types are ignored, using the fastest "
-            "implementation."
+            "No implementation of layer conv obeys the requested constraints in strict mode. No conforming "
+            "implementation was found i.e. requested layer computation precision and output precision types are "
+            "ignored, using the fastest implementation."
         ),
     ),
     ("deprecated", "The enqueue() method has been deprecated when used with engines built from a network"),
