@@ -140,8 +140,17 @@ class CaseJudge:
             return
         assert self._store is not None
         rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings, self._store))
-        for outcome in judge_engine(planned, backend, rounded, self._settings, dict(pending)):
-            yield tell(outcome)
+        yield from map(
+            tell,
+            judge_engine(
+                planned,
+                backend,
+                dict(pending),
+                rounded,
+                timeout_s=self._settings.build_timeout_s,
+                command=tell.command(pending[OUTPUTS]),
+            ),
+        )
 
     def close(self) -> None:
         """Free the temporary folder."""
@@ -195,7 +204,7 @@ class Teller:
             outcome = self._with_feed(outcome, worst_feed, self.folder)
         if outcome.message:
             return outcome
-        return replace(outcome, message=failure_text(outcome, outcome.replay or self._command(outcome)))
+        return replace(outcome, message=failure_text(outcome, outcome.replay or self.command(outcome)))
 
     def _with_feed(self, outcome: Outcome, number: int, folder: RunFolder) -> Outcome:
         feed = next(feed for feed in self.planned.prepared.feeds if feed.number == number)
@@ -207,10 +216,11 @@ class Teller:
         return replace(
             outcome,
             failing_feed=path.relative_to(folder.path).as_posix(),
-            replay=self._command(outcome, path),
+            replay=self.command(outcome, path),
         )
 
-    def _command(self, outcome: Outcome, feed: Path | None = None) -> str:
+    def command(self, outcome: Outcome, feed: Path | None = None) -> str:
+        """Return the command that judges an outcome's variant again, on a saved feed where one is given."""
         backend = outcome.variant.rpartition("@")[2].partition("-")[0]
         words = ["parity", "run", relative_path(self.case.folder), "--variant", outcome.variant]
         words += ["--backend", backend] if backend != "onnxruntime" else []

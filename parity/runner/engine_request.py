@@ -47,7 +47,12 @@ def _source(planned: PlannedVariant) -> EngineSource:
         file, function = split_function(variant.network)
         return NetworkSource(planned.case.folder / file, function, variant.weights)
     named = _with_names(planned.prepared.model)
-    return OnnxSource(named, planned.made.typed, tuple(sorted(kept_nodes(named.graph, variant.options.keep))))
+    return OnnxSource(
+        named,
+        planned.made.typed,
+        tuple(sorted(kept_nodes(named.graph, variant.options.keep))),
+        variant.typed_model is not None,
+    )
 
 
 def _with_names(model: ModelProto) -> ModelProto:
