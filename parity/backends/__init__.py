@@ -133,4 +133,51 @@ def get_backend(name: str) -> Backend:
         from parity.backends.fake import FakeBackend
 
         return FakeBackend()
-    raise BackendError(f"backend {name!r}: not known; expected onnxruntime or fake")
+    raise BackendError(f"backend {name!r}: not known; expected onnxruntime, fake or tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRTSettings:
+    """Where TensorRT runs.
+
+    Attributes
+    ----------
+    interpreters
+        Paths of Pythons or execnet specs; those of ``PARITY_TENSORRT_PYTHON``, else this one, if empty.
+    cache
+        Where engines are kept; for one run only if None.
+    device
+        The number of the GPU.
+    """
+
+    interpreters: tuple[str, ...] = ()
+    cache: Path | None = None
+    device: int = 0
+
+
+@contextmanager
+def open_backends(names: Sequence[str], settings: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+    """Open backends by name, in that order, and end their workers behind the block.
+
+    ``tensorrt`` gives one ``EngineBackend`` for each interpreter, ``tensorrt-8.6`` those of that name alone. Two
+    interpreters of one version are told apart: ``tensorrt-8.6``, ``tensorrt-8.6-2``.
+
+    Raises
+    ------
+    BackendError
+        There is no backend of a name, an interpreter is missing, or it lacks TensorRT, PyCUDA, a driver or a GPU.
+    """
+    wants_tensorrt = any(_is_tensorrt(name) for name in names)
+    if not wants_tensorrt:
+        yield tuple(get_backend(name) for name in names)
+        return
+    from parity.backends.tensorrt.opening import open_engine_backends, select_backends
+
+    with open_engine_backends(settings) as engines:
+        found = [select_backends(engines, name) if _is_tensorrt(name) else (get_backend(name),) for name in names]
+        # Two names may stand for one backend, whose variants are judged once.
+        yield tuple({backend.name: backend for backends in found for backend in backends}.values())
+
+
+def _is_tensorrt(name: str) -> bool:
+    return name == "tensorrt" or name.startswith("tensorrt-")

@@ -40,11 +40,14 @@ class OnnxSource:
         The model rewritten for the precision (half tensors, Q/DQ), or the user's own.
     keep
         Names of nodes in ``model`` that stay at ``keep_precision``: obeyed by layer precision where typing is weak.
+    is_own
+        Whether ``typed`` is the user's own, which is parsed whatever the typing.
     """
 
     model: ModelProto
     typed: ModelProto
     keep: tuple[str, ...] = ()
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
