@@ -84,37 +84,6 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class TensorRTSettings:
-    """Where TensorRT is.
-
-    Attributes
-    ----------
-    interpreters
-        Python interpreters that have it, as paths or execnet specs; this one if empty.
-    cache
-        Where engines are kept; nowhere if None.
-    device
-        The number of the GPU.
-    """
-
-    interpreters: tuple[str, ...] = ()
-    cache: Path | None = None
-    device: int = 0
-
-
-@contextmanager
-def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
-    """Give backends by name, ``tensorrt`` for one of each interpreter, and close them.
-
-    Raises
-    ------
-    BackendError
-        There is no backend of that name, or it is missing.
-    """
-    yield tuple(get_backend(name) for name in names)
-
-
 def get_backend(name: str) -> Backend:
     """Return a backend by name, importing it now.
 
@@ -156,7 +125,7 @@ class TensorRTSettings:
 
 
 @contextmanager
-def open_backends(names: Sequence[str], settings: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
     """Open backends by name, in that order, and end their workers behind the block.
 
     ``tensorrt`` gives one ``EngineBackend`` for each interpreter, ``tensorrt-8.6`` those of that name alone. Two
@@ -173,7 +142,7 @@ def open_backends(names: Sequence[str], settings: TensorRTSettings) -> Iterator[
         return
     from parity.backends.tensorrt.opening import open_engine_backends, select_backends
 
-    with open_engine_backends(settings) as engines:
+    with open_engine_backends(tensorrt) as engines:
         found = [select_backends(engines, name) if _is_tensorrt(name) else (get_backend(name),) for name in names]
         # Two names may stand for one backend, whose variants are judged once.
         yield tuple({backend.name: backend for backends in found for backend in backends}.values())

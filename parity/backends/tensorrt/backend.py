@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,9 +101,9 @@ class TensorRTBackend:
         PrecisionError
             This TensorRT or this GPU does not have the precision; the message names what does.
         ModelError
-            The parser or the builder refuses the model, or an engine file is none.
+            The parser or the builder refuses the model.
         BackendError
-            The worker is missing, failed, hung or died.
+            The worker is missing, failed, hung or died; or an engine file is none.
         """
         if isinstance(request.source, EngineFile):
             return self._open_file(request.source.path, options_fields(request.options), timeout_s)
@@ -166,6 +167,8 @@ def _file_record(path: Path, header: EngineFileHeader) -> EngineRecord:
         sha256=hash_file(path),
         size_bytes=path.stat().st_size,
         source="file",
-        metadata=dict(header.metadata),
+        metadata={
+            key: value if isinstance(value, str) else json.dumps(value) for key, value in header.metadata.items()
+        },
         notes=built_by,
     )

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from parity.errors import ModelError
+from parity.errors import BackendError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,13 +39,13 @@ class EngineFileHeader:
     offset
         Where the plan begins, in bytes.
     metadata
-        The header's JSON, values as text; empty without one.
+        The header's JSON; empty without one.
     built_by
         The TensorRT that built the plan, such as ``8.6.0.12``; empty where the plan does not tell.
     """
 
     offset: int = 0
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     built_by: str = ""
 
 
@@ -54,7 +54,7 @@ def read_header(path: Path) -> EngineFileHeader:
 
     Raises
     ------
-    ModelError
+    BackendError
         The file is missing, empty, a folder, cut off, or recognized as something that is no engine.
     """
     try:
@@ -62,14 +62,14 @@ def read_header(path: Path) -> EngineFileHeader:
         with path.open("rb") as stream:
             return _read(stream, size, path)
     except IsADirectoryError as error:
-        raise ModelError(f"{path}: is a folder; expected an engine file (.plan, .engine)") from error
+        raise BackendError(f"{path}: is a folder; expected an engine file (.plan, .engine)") from error
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an engine file") from error
+        raise BackendError(f"{path}: cannot be read ({error.strerror}); expected an engine file") from error
 
 
 def _read(stream: BinaryIO, size: int, path: Path) -> EngineFileHeader:
     if size == 0:
-        raise ModelError(f"{path}: is empty; expected an engine file, build it again")
+        raise BackendError(f"{path}: is empty; expected an engine file, build it again")
     metadata = _read_metadata(stream, size)
     offset = stream.tell()
     head = stream.read(_PLAN_HEAD_BYTES)
@@ -77,7 +77,7 @@ def _read(stream: BinaryIO, size: int, path: Path) -> EngineFileHeader:
     return EngineFileHeader(offset, metadata, _version_of(head))
 
 
-def _read_metadata(stream: BinaryIO, size: int) -> dict[str, str]:
+def _read_metadata(stream: BinaryIO, size: int) -> dict[str, Any]:
     """Return the JSON of a header and stand behind it, or return nothing and stand at the beginning."""
     first = stream.read(4)
     length = int.from_bytes(first, "little")
@@ -89,22 +89,20 @@ def _read_metadata(stream: BinaryIO, size: int) -> dict[str, str]:
     return {}
 
 
-def _parse(content: bytes) -> dict[str, str] | None:
+def _parse(content: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
-        return None
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+    return found if isinstance(found, dict) else None
 
 
 def _require_plan(head: bytes, path: Path) -> None:
     other = next((name for pattern, name in _OTHER_FORMATS if pattern.match(head)), None)
     if other is not None:
-        raise ModelError(f"{path}: is no engine but {other}")
+        raise BackendError(f"{path}: is no engine but {other}")
     if len(head) < _PLAN_HEAD_BYTES:
-        raise ModelError(
+        raise BackendError(
             f"{path}: holds {len(head)} bytes of a plan, less than its first {_PLAN_HEAD_BYTES}; it was cut off, "
             "copy or build it again"
         )
