@@ -159,8 +159,8 @@ class SimulatedWorker(ScriptedConversation):
         if fields["timing_cache"] is not None:
             timing = path_of(fields["timing_cache"])
             timing.write_bytes((timing.read_bytes() if timing.exists() else b"") + b"tactics\n")
-        is_weak = fields["typing"] == "weak" and fields["precision"] in {"fp16", "bf16", "int8", "fp8"}
-        flags = [fields["precision"].upper()] if is_weak else []
+        has_flag = fields["typing"] == "weak" or fields["obey"]
+        flags = [fields["precision"].upper()] if has_flag and fields["precision"] in _BY_FLAG else []
         return {
             "sha256": hashlib.sha256(content).hexdigest(),
             "size_bytes": len(content),
@@ -172,7 +172,8 @@ class SimulatedWorker(ScriptedConversation):
         }
 
     def _require(self, fields: Fields) -> None:
-        capability = {"strong": "strongly_typed", "weak": "weakly_typed"}[fields["typing"]]
+        # Where there is no strong typing, obeyed precision constraints stand in for it.
+        capability = "strongly_typed" if fields["typing"] == "strong" and not fields["obey"] else "weakly_typed"
         needed = (capability, *({"implicit_int8"} if fields["calibration"] else ()))
         if fields["precision"] not in {"fp32", "tf32"}:
             needed += (fields["precision"],)
@@ -290,4 +291,5 @@ class SimulatedWorker(ScriptedConversation):
         self.faults = replace(self.faults, **faults)
 
 
+_BY_FLAG = frozenset({"fp16", "bf16", "int8", "fp8"})
 _OPERATIONS = ("hello", "build", "load", "inspect", "infer", "time", "profile", "unload", "memory")

@@ -84,8 +84,13 @@ class Backend(Protocol):
         ...
 
 
-def get_backend(name: str) -> Backend:
-    """Return a backend by name, importing it now.
+def get_backend(name: str, device: int = 0) -> Backend:
+    """Return a backend of this process by name, importing it now.
+
+    Parameters
+    ----------
+    device
+        The number of the GPU, for ONNX Runtime's GPU providers.
 
     Raises
     ------
@@ -98,11 +103,17 @@ def get_backend(name: str) -> Backend:
         from parity.backends.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend()
+    if name in {"onnxruntime-cuda", "onnxruntime-tensorrt"}:
+        from parity.backends.provider import ProviderBackend
+        from parity.options import Provider
+
+        return ProviderBackend(Provider(name.removeprefix("onnxruntime-")), device)
     if name == "fake":
         from parity.backends.fake import FakeBackend
 
         return FakeBackend()
-    raise BackendError(f"backend {name!r}: not known; expected onnxruntime, fake or tensorrt")
+    known = "onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt or fake"
+    raise BackendError(f"backend {name!r}: not known; expected {known}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +149,15 @@ def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[
     """
     wants_tensorrt = any(_is_tensorrt(name) for name in names)
     if not wants_tensorrt:
-        yield tuple(get_backend(name) for name in names)
+        yield tuple(get_backend(name, tensorrt.device) for name in names)
         return
     from parity.backends.tensorrt.opening import open_engine_backends, select_backends
 
+    device = tensorrt.device
     with open_engine_backends(tensorrt) as engines:
-        found = [select_backends(engines, name) if _is_tensorrt(name) else (get_backend(name),) for name in names]
+        found = [
+            select_backends(engines, name) if _is_tensorrt(name) else (get_backend(name, device),) for name in names
+        ]
         # Two names may stand for one backend, whose variants are judged once.
         yield tuple({backend.name: backend for backends in found for backend in backends}.values())
 
