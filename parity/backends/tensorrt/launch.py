@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from execnet.gateway_base import ExecModel
 
@@ -28,6 +30,7 @@ _TAIL_LINES = 16
 _EXECNET_FRAME = 'File "<string>", line'  # its loop, which travels as text and stands below every Python stack
 _TAIL_BYTES = 8 * 2**10
 _LOG_BYTES = 4 * 2**20
+_LOOK_S = 0.2
 _ABORT_S = 0.7  # for Python to write where it stood
 _END_S = 5.0
 
@@ -37,28 +40,44 @@ class ProcessGone(Exception):  # noqa: N818 - a state, told to the conversation,
 
 
 class Watchdog:
-    """Ends a process when a time limit passes within its ``with`` block, so that whatever waits for it wakes up."""
+    """Ends a process when a time limit passes, so that whatever waits for it wakes up.
 
-    def __init__(self, limit_s: float, process: WorkerProcess) -> None:
+    One thread that looks every moment: a timer for each request would cost more than a small request does.
+    """
+
+    def __init__(self, process: WorkerProcess) -> None:
         self.has_fired = False
         self._process = process
-        self._timer = threading.Timer(limit_s, self._fire)
-        self._timer.daemon = True
+        self._deadline = math.inf
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="parity-watchdog", daemon=True)
+        self._thread.start()
 
-    def _fire(self) -> None:
-        self.has_fired = True
-        self._process.kill()
+    def _watch(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            self._process.log.trim()
+            with self._lock:
+                if time.monotonic() > self._deadline:
+                    self.has_fired = True
+                    self._process.kill()
+                    return
 
-    def __enter__(self) -> Watchdog:
-        self._timer.start()
-        return self
+    @contextlib.contextmanager
+    def limit(self, limit_s: float) -> Iterator[None]:
+        """End the process if the block takes longer, in seconds."""
+        self._deadline = time.monotonic() + limit_s
+        try:
+            yield
+        finally:
+            # With the lock: a kill that has begun is finished before anybody asks how the process ended.
+            with self._lock:
+                self._deadline = math.inf
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        # A kill that has begun is finished before anybody asks how the process ended.
-        self._timer.join()
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
 
 
 class WorkerLog:
@@ -114,6 +133,7 @@ class WorkerProcess:
         self._popen: subprocess.Popen[bytes] | None = None
         self._group = execnet.Group(execmodel=_execution_model(self._launch))  # type: ignore[arg-type]  # it takes a model too
         self._channel: Any = None
+        self.watchdog = Watchdog(self)
 
     def start(self, fields: dict[str, Any]) -> None:
         """Start the interpreter, and the worker's first function in it with ``fields``.
@@ -196,6 +216,7 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Close the channel, wait for the process a moment, end it if need be, and give everything back."""
+        self.watchdog.stop()
         self._group.terminate(timeout=_END_S)
         self.kill()
         self._close_pipes()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from parity.backends.tensorrt.archive import PACKAGE, worker_archive
 from parity.backends.tensorrt.exchange import Exchange, LocalFiles, RemoteFiles, with_paths
-from parity.backends.tensorrt.launch import ProcessGone, Watchdog, WorkerProcess
+from parity.backends.tensorrt.launch import ProcessGone, WorkerProcess
 from parity.errors import (
     BackendCrash,
     BackendError,
@@ -98,10 +98,10 @@ class LiveConversation:
     def ask(self, operation: str, fields: Fields, timeout_s: float) -> Fields:
         """Ask, and return the answer's fields; see ``Conversation``."""
         worker = self._living_worker()
-        watchdog = Watchdog(timeout_s, worker.process)
+        watchdog = worker.process.watchdog
         doing = f'while it did "{operation}"'
         try:
-            with watchdog:
+            with watchdog.limit(timeout_s):
                 answer = worker.ask(operation, fields, timeout_s)
             if watchdog.has_fired:
                 raise ProcessGone
@@ -131,9 +131,9 @@ class LiveConversation:
     def _start(self) -> _Worker:
         worker = _Worker(self.interpreter, is_mapped=self._is_mapped)
         self._generation += 1
-        watchdog = Watchdog(self._start_limit_s, worker.process)
+        watchdog = worker.process.watchdog
         try:
-            with watchdog:
+            with watchdog.limit(self._start_limit_s):
                 worker.start(worker_archive(self._extra_sources), self._handlers)
         except ProcessGone as gone:
             how = (
@@ -231,7 +231,6 @@ class _Worker:
 
     def ask(self, operation: str, fields: Fields, timeout_s: float) -> Fields:
         """Ask, with the request's files sent before and fetched after."""
-        self.process.log.trim()
 
         def ask(operation: str, fields: Fields) -> Fields:
             return self._ask(operation, fields, timeout_s)
