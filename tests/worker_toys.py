@@ -80,7 +80,7 @@ def answer_object(state, request):
 
 
 def say(state, request):
-    state.log(request["severity"], request["text"])
+    state.log(request["severity"], f"{request['text']} \udc80")
     return {}
 
 

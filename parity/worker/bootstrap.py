@@ -26,7 +26,7 @@ def start_worker(channel, archive: bytes, handlers: str, folder: str, shared: li
         # "python -c" looks for modules in the current folder first, and that may be anybody's.
         sys.path.remove("")
     if not folder or not Path(folder).is_dir():
-        folder, shared = tempfile.mkdtemp(prefix="parity-worker-"), []
+        folder, shared = tempfile.mkdtemp(prefix=f"parity-worker-{os.getpid()}-"), []
     path = Path(folder, "parity_worker.zip")
     path.write_bytes(archive)
     sys.path.insert(0, str(path))

@@ -29,7 +29,7 @@ def encode(value: Any, mark: Callable[[Any, str], Mark], where: str = "") -> Any
     Raises
     ------
     TypeError
-        A key is no text; or ``mark`` does not know the value.
+        A key is no text, or a text is no Unicode; or ``mark`` does not know the value.
     """
     if isinstance(value, dict):
         return {_key(key, where): encode(item, mark, f"{where}.{key}") for key, item in value.items()}
@@ -41,7 +41,16 @@ def encode(value: Any, mark: Callable[[Any, str], Mark], where: str = "") -> Any
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise TypeError(f"{where.lstrip('.') or 'the message'}: the key {key!r} cannot travel; expected text")
-    return str.__str__(key)
+    return _text(key, where)
+
+
+def _text(value: str, where: str) -> str:
+    plain = str.__str__(value)
+    try:
+        plain.encode("utf-8")
+    except UnicodeEncodeError:
+        raise TypeError(f"{where.lstrip('.')}: {value!r} cannot travel; expected Unicode") from None
+    return plain
 
 
 def _scalar(value: Any, mark: Callable[[Any, str], Mark], where: str) -> Any:
@@ -54,7 +63,7 @@ def _scalar(value: Any, mark: Callable[[Any, str], Mark], where: str) -> Any:
     if isinstance(value, float):
         return float(value)
     if isinstance(value, str):
-        return str.__str__(value)
+        return _text(value, where)
     return mark(value, where.lstrip("."))
 
 

@@ -46,6 +46,7 @@ def serve(channel: Any, handlers: str, folder: str, shared: Sequence[str]) -> No
         Folders for mapped files; the channel carries arrays if there are none, or none of them is seen from here.
     """
     _show_crashes()
+    _sweep(Path(folder))
     requests: SimpleQueue[Any] = SimpleQueue()
     # A thread of execnet's calls this, so that the harness's end is noticed in the middle of a request too.
     channel.setcallback(partial(_take, requests, (folder, *shared)), endmarker=_GONE)
@@ -70,6 +71,25 @@ def _show_crashes() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the folders of workers that were ended before they could do it; ``bootstrap`` names them."""
+    for other in folder.parent.glob("parity-worker-*"):
+        pid = other.name.split("-")[2]
+        if pid.isdigit() and not _runs(int(pid)):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # Another user's.
+        return True
+    return True
 
 
 def _take(requests: SimpleQueue[Any], folders: Sequence[str], item: object) -> None:
@@ -103,8 +123,12 @@ def _prepare(handlers: str, shared: Sequence[str]) -> tuple[Exchange, dict[str, 
 
 
 def _log(channel: Any, severity: str, text: str) -> None:
-    # TensorRT quotes names from files, which need not be Unicode.
-    channel.send(("log", severity, text.encode("utf-8", "replace").decode("utf-8")))
+    channel.send(("log", severity, _unicode(text)))
+
+
+def _unicode(text: str) -> str:
+    """Return text that execnet can carry: names that come from files need not be Unicode."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _answer(channel: Any, state: State, table: dict[str, Handler], receive: Callable[[], Any]) -> None:
@@ -116,12 +140,15 @@ def _answer(channel: Any, state: State, table: dict[str, Handler], receive: Call
         answer = _handler(table, message["operation"])(state, request)
         state.exchange.write(lambda item: channel.send(("answer", item) if isinstance(item, dict) else item), answer)
     except WorkerError as error:
-        channel.send(("failure", error.kind, str(error), traceback.format_exc()))
+        _fail(channel, error.kind, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a handler's libraries raise is the answer to its request
-        text = f"{type(error).__name__}: {error}"
-        channel.send(("failure", WorkerError.kind, text, traceback.format_exc()))
+        _fail(channel, WorkerError.kind, f"{type(error).__name__}: {error}")
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _fail(channel: Any, kind: str, text: str) -> None:
+    channel.send(("failure", kind, _unicode(text), _unicode(traceback.format_exc())))
 
 
 def _handler(table: dict[str, Handler], operation: str) -> Handler:

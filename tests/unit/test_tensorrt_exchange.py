@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -21,7 +23,6 @@ from tests.conversations import closing, toy_conversation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from parity.backends.tensorrt.process import LiveConversation
 
@@ -45,7 +46,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
     count = int(np.prod(shape, dtype=int)) * dtype.itemsize
     bits = np.frombuffer(draw(st.binary(min_size=count, max_size=count)), np.uint8)
-    array = (bits & 1).astype(bool) if dtype == bool else bits.view(dtype)
+    array = (bits & 1).astype(bool) if dtype.kind == "b" else bits.view(dtype)
     array = array.reshape(shape)
     layout = draw(st.sampled_from(["plain", "transposed", "strided", "swapped"]))
     if layout == "transposed":
@@ -118,6 +119,7 @@ def test_messages_grow_and_shrink(toys: LiveConversation) -> None:
         (np.array([1], dtype=object), "an array of object cannot travel"),
         (object(), "object cannot travel; expected plain data, an array"),
         ({3: "a key"}, "the key 3 cannot travel; expected text"),
+        ("\udc80", "cannot travel; expected Unicode"),
     ],
 )
 def test_what_cannot_travel_is_refused_with_its_place_and_the_conversation_goes_on(
@@ -169,14 +171,11 @@ def test_a_full_folder_is_passed_over_and_two_are_an_error_that_says_what_to_do(
     (tmp_path / "roomy").mkdir()
 
     def fallocate(descriptor: int, offset: int, size: int) -> None:
-        import errno
-        import os
-
-        if "/full/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        if "/full/" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
             raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("os.posix_fallocate", lambda *words: fallocate(*words))
-    monkeypatch.setattr("mmap.mmap", lambda descriptor, size: bytearray(size))
+    monkeypatch.setattr("os.posix_fallocate", fallocate)
+    monkeypatch.setattr("mmap.mmap", lambda _, size: bytearray(size))
     full, roomy = str(tmp_path / "full"), str(tmp_path / "roomy")
     assert create_segment([full, roomy], 2**20).path.startswith(roomy)
     with pytest.raises(WorkerError, match=r"no space for 1\.0 MiB of tensors in .*full; make room there, or name"):

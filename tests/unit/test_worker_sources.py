@@ -25,9 +25,7 @@ TOO_NEW = {"graphlib", "zoneinfo", "tomllib", "compression", "annotationlib", "c
 
 def imported(tree: ast.AST) -> set[str]:
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return names | {
-        str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0
-    }
+    return names | {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -150,10 +150,10 @@ class WorkerProcess:
         try:
             gateway = self._group.makegateway(self._interpreter.spec)
             self._channel = gateway.remote_exec(start_worker, **fields)
-        except AssertionError as error:
-            raise ProcessGone(
-                f"{error} was printed before Python started; shell start-up files must print nothing"
-            ) from None
+        except AssertionError:
+            # execnet's check of the first byte.
+            words = "something else was printed first (shell start-up files must print nothing)"
+            raise ProcessGone(words) from None
         except (OSError, EOFError) as error:
             raise ProcessGone(str(error)) from None
         except execnet.HostNotFound as error:
@@ -236,7 +236,7 @@ class WorkerProcess:
         try:
             code = self._popen.wait(_ABORT_S)
         except subprocess.TimeoutExpired:
-            return "closed its end"
+            return "does not answer"
         # A shell that stands between tells a signal as 128 more.
         number = -code if code < 0 else code - 128
         with contextlib.suppress(ValueError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,12 +213,14 @@ class _Worker:
 
     def __init__(self, interpreter: Interpreter, *, is_mapped: bool) -> None:
         self._folders = _exchange_folders() if is_mapped else []
+        # At the interpreter's exit too, where nobody closed the conversation.
+        self._remove_folders = weakref.finalize(self, _remove, self._folders)
         self.process = WorkerProcess(interpreter)
         self.facts: Fields = {}
 
     def start(self, archive: bytes, handlers: str) -> None:
         """Start the process, and wait until it is ready."""
-        shared = [folder.name for folder in self._folders]
+        shared = self._folders
         own = shared[-1] if shared else ""
         self.process.start({"archive": archive, "handlers": handlers, "folder": own, "shared": shared})
         self.facts = _require_success(self.process.receive())
@@ -252,8 +256,7 @@ class _Worker:
     def end(self) -> None:
         """Give everything back."""
         self.process.end()
-        for folder in self._folders:
-            folder.cleanup()
+        self._remove_folders()
 
 
 def _require_success(item: Any) -> Fields:
@@ -264,13 +267,15 @@ def _require_success(item: Any) -> Fields:
     return message
 
 
-def _exchange_folders() -> list[tempfile.TemporaryDirectory[str]]:
+def _exchange_folders() -> list[str]:
     """Make folders for mapped files, the best place first: memory, where there is a file system of it, else a disk."""
     places = [_SHARED_MEMORY] if os.access(_SHARED_MEMORY, os.W_OK) else []
-    return [
-        tempfile.TemporaryDirectory(prefix="parity-", dir=place, ignore_cleanup_errors=True)
-        for place in (*places, Path(tempfile.gettempdir()))
-    ]
+    return [tempfile.mkdtemp(prefix="parity-", dir=place) for place in (*places, Path(tempfile.gettempdir()))]
+
+
+def _remove(folders: list[str]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _join(*parts: str) -> str:
