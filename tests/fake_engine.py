@@ -7,20 +7,24 @@ its objects, as ``fake_tensorrt`` has it.
 from __future__ import annotations
 
 import ctypes
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.worker import engine, run
+from parity.worker import cuda, engine, run
+from parity.worker.heard import listener
 from parity.worker.tensor import Tensor
+from tests.fake_cuda import ExecutingGpu
 from tests.fake_tensorrt import fake_tensorrt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tests.fake_cuda import ExecutingGpu
+    import pytest
 
     Shape = tuple[int, ...]
     Arrays = Mapping[str, np.ndarray]
@@ -358,6 +362,19 @@ class Desk:
         request = {"engine": handle, "tensors": tensors(feed), "profile": 0, **fields}
         answer = run.infer(self.state, request)
         return {**answer, "tensors": {name: tensor.array.copy() for name, tensor in answer["tensors"].items()}}
+
+
+@contextmanager
+def open_desk(release: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """Give a worker with a stand-in of a TensorRT release and a GPU."""
+    gpu = ExecutingGpu()
+    gpu.install(monkeypatch)
+    desk = Desk(gpu, release, folder)
+    monkeypatch.setitem(sys.modules, "tensorrt", desk.shop.trt)
+    listener.cache_clear()
+    yield desk
+    cuda.release()
+    listener.cache_clear()
 
 
 def tensors(feed: Arrays) -> dict[str, Tensor]:

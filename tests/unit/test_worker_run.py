@@ -1,41 +1,28 @@
 from __future__ import annotations
 
 import gc
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from parity.worker import cuda, engine
+from parity.worker import engine
 from parity.worker.errors import CudaLost, FeedRefused, WorkerError
-from parity.worker.heard import listener
 from parity.worker.tensor import Tensor
-from tests.fake_cuda import ExecutingGpu
-from tests.fake_engine import Desk, Port, Toy
+from tests.fake_engine import Port, Toy, open_desk
 from tests.fake_tensorrt import RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fake_engine import Arrays
-
-
-def open_desk(release: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    gpu = ExecutingGpu()
-    gpu.install(monkeypatch)
-    desk = Desk(gpu, release, folder)
-    monkeypatch.setitem(sys.modules, "tensorrt", desk.shop.trt)
-    return desk
+    from tests.fake_engine import Arrays, Desk
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    listener.cache_clear()
-    yield open_desk("8.6.0", tmp_path, monkeypatch)
-    cuda.release()
-    listener.cache_clear()
+    with open_desk("8.6.0", tmp_path, monkeypatch) as opened:
+        yield opened
 
 
 def doubler(**fields: Any) -> Toy:
@@ -68,15 +55,13 @@ def rows(count: int) -> np.ndarray:
 def test_an_engine_computes_what_its_function_computes(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener.cache_clear()
-    desk = open_desk(release, tmp_path, monkeypatch)
-    handle = desk.load(doubler())["engine"]
-    for count in (2, 4, 1):
-        answer = desk.infer(handle, {"x": rows(count)})
-        np.testing.assert_array_equal(answer["tensors"]["y"], rows(count) * 2)
-        assert answer["unwritten"] == {}
-        assert answer["gpu_ms"] == 0.25
-    cuda.release()
+    with open_desk(release, tmp_path, monkeypatch) as desk:
+        handle = desk.load(doubler())["engine"]
+        for count in (2, 4, 1):
+            answer = desk.infer(handle, {"x": rows(count)})
+            np.testing.assert_array_equal(answer["tensors"]["y"], rows(count) * 2)
+            assert answer["unwritten"] == {}
+            assert answer["gpu_ms"] == 0.25
 
 
 def test_memory_does_not_grow_over_a_thousand_inferences(desk: Desk) -> None:
@@ -179,21 +164,19 @@ def test_a_value_that_equals_a_pattern_counts_as_written(desk: Desk) -> None:
 def test_an_input_that_is_read_for_shapes_gets_a_pointer_of_the_host(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener.cache_clear()
-    desk = open_desk(release, tmp_path, monkeypatch)
-    size = Port("size", (2,), dtype="INT32", location="HOST", profiles=[((1, 1), (2, 2), (4, 4))])
-    toy = Toy(
-        [size, Port("y", (-1, -1), "OUTPUT")],
-        lambda feed: {"y": np.full(tuple(feed["size"]), feed["size"].sum(), np.float32)},
-        lambda _, values: {"y": tuple(int(v) for v in values["size"]) if values else (-1, -1)},
-    )
-    told = desk.load(toy)
-    assert told["bindings"][0]["profiles"] == [{"min": [1, 1], "opt": [2, 2], "max": [4, 4]}]
-    answer = desk.infer(told["engine"], {"size": np.array([3, 2])})
-    np.testing.assert_array_equal(answer["tensors"]["y"], np.full((3, 2), 5, np.float32))
-    with pytest.raises(FeedRefused, match=r"size holds \(5, 1\), the profile takes \(1, 1\) to \(4, 4\)"):
-        desk.infer(told["engine"], {"size": np.array([5, 1])})
-    cuda.release()
+    with open_desk(release, tmp_path, monkeypatch) as desk:
+        size = Port("size", (2,), dtype="INT32", location="HOST", profiles=[((1, 1), (2, 2), (4, 4))])
+        toy = Toy(
+            [size, Port("y", (-1, -1), "OUTPUT")],
+            lambda feed: {"y": np.full(tuple(feed["size"]), feed["size"].sum(), np.float32)},
+            lambda _, values: {"y": tuple(int(v) for v in values["size"]) if values else (-1, -1)},
+        )
+        told = desk.load(toy)
+        assert told["bindings"][0]["profiles"] == [{"min": [1, 1], "opt": [2, 2], "max": [4, 4]}]
+        answer = desk.infer(told["engine"], {"size": np.array([3, 2])})
+        np.testing.assert_array_equal(answer["tensors"]["y"], np.full((3, 2), 5, np.float32))
+        with pytest.raises(FeedRefused, match=r"size holds \(5, 1\), the profile takes \(1, 1\) to \(4, 4\)"):
+            desk.infer(told["engine"], {"size": np.array([5, 1])})
 
 
 def test_vectorized_layouts_are_packed_and_unpacked(desk: Desk) -> None:
@@ -212,19 +195,17 @@ def test_vectorized_layouts_are_packed_and_unpacked(desk: Desk) -> None:
 def test_types_that_numpy_lacks_travel_raw(
     member: str, dtype: str, raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener.cache_clear()
-    desk = open_desk("10.16.1.11", tmp_path, monkeypatch)
-    toy = Toy(
-        [Port("x", (3,), dtype=member), Port("y", (3,), "OUTPUT", member)],
-        lambda feed: {"y": feed["x"][::-1]},
-        lambda *_: {"y": (3,)},
-    )
-    told = desk.load(toy)
-    assert [binding["dtype"] for binding in told["bindings"]] == [dtype, dtype]
-    feed = np.array([1, 2, 3], raw)
-    answer = desk.infer(told["engine"], {}, tensors={"x": Tensor(feed, dtype)})
-    np.testing.assert_array_equal(answer["tensors"]["y"], feed[::-1])
-    cuda.release()
+    with open_desk("10.16.1.11", tmp_path, monkeypatch) as desk:
+        toy = Toy(
+            [Port("x", (3,), dtype=member), Port("y", (3,), "OUTPUT", member)],
+            lambda feed: {"y": feed["x"][::-1]},
+            lambda *_: {"y": (3,)},
+        )
+        told = desk.load(toy)
+        assert [binding["dtype"] for binding in told["bindings"]] == [dtype, dtype]
+        feed = np.array([1, 2, 3], raw)
+        answer = desk.infer(told["engine"], {}, tensors={"x": Tensor(feed, dtype)})
+        np.testing.assert_array_equal(answer["tensors"]["y"], feed[::-1])
 
 
 def test_booleans_and_scalars_pass(desk: Desk) -> None:
