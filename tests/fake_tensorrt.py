@@ -370,12 +370,18 @@ class _Runtime:
         return self.module.Runtime()
 
 
+class _Registry:
+    def load_library(self: Any, plugin_path: str) -> Any:
+        return plugin_path
+
+
 BEHAVIOUR: dict[str, type] = {
     "Builder": _Builder,
     "IBuilderConfig": _Config,
     "ICudaEngine": _Engine,
     "INetworkDefinition": _Network,
     "IOptimizationProfile": _Profile,
+    "IPluginRegistry": _Registry,
     "ITensor": _Tensor,
     "ITimingCache": _TimingCache,
     "Runtime": _Runtime,
