@@ -2,7 +2,8 @@
 
 ``tests/data/tensorrt-api.json`` says which release has which symbol. An absent one raises ``AttributeError``, as the
 real bindings do, and so does setting what a release has not or has read-only. Objects remember what is called
-(``calls``) and keep what is set; the builder's configuration, networks, profiles and engines also answer from it.
+(``calls``) and keep what is set; the builder's configuration, networks, profiles and engines also answer from it. A
+test sets what is read-only in ``vars()`` of an object.
 Enum numbers are not TensorRT's: they differ from release to release there too, and code must not rest on them.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from enum import Enum, IntEnum
 from functools import cache, partial
 from pathlib import Path
@@ -77,20 +79,40 @@ def fake_tensorrt(release: str, answers: Mapping[str, Any] | None = None) -> Any
     answers
         By ``Class.member``: a function that takes the object first becomes a method, anything else a property's value.
     """
-    module: Any = ModuleType("tensorrt")
-    module.__version__ = release
-    module.calls = []
+    return FakeModule(release, answers or {})
+
+
+@cache
+def _members_of(release: str) -> dict[str, frozenset[str]]:
     members: dict[str, set[str]] = {}
     for symbol in symbols_of(release):
         owner, _, member = symbol.partition(".")
         members.setdefault(owner, set()).add(member)
-    for owner, owned in members.items():
-        setattr(module, owner, _make(module, owner, owned - {""}, answers or {}))
-    _add_dtype_names(module)
-    return module
+    return {owner: frozenset(owned - {""}) for owner, owned in members.items()}
 
 
-def _make(module: Any, owner: str, members: set[str], answers: Mapping[str, Any]) -> Any:
+class FakeModule(ModuleType):
+    """The stand-in for one release; its classes are made at first use."""
+
+    def __init__(self, release: str, answers: Mapping[str, Any]) -> None:
+        super().__init__("tensorrt")
+        self.__version__ = release
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self._answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        members = _members_of(self.__version__)
+        if name not in members:
+            raise AttributeError(f"module 'tensorrt' has no attribute {name!r}")
+        if name in _DTYPE_NAMES:
+            made = getattr(self.DataType, _DTYPE_NAMES[name])
+        else:
+            made = _make(self, name, members[name], self._answers)
+        setattr(self, name, made)
+        return made
+
+
+def _make(module: Any, owner: str, members: frozenset[str], answers: Mapping[str, Any]) -> Any:
     if members >= {"name", "value"}:
         return _make_enum(owner, members)
     if owner in {"get_plugin_registry", "get_builder_plugin_registry"}:
@@ -100,7 +122,7 @@ def _make(module: Any, owner: str, members: set[str], answers: Mapping[str, Any]
     return _make_class(module, owner, members, answers)
 
 
-def _make_enum(owner: str, members: set[str]) -> Any:
+def _make_enum(owner: str, members: frozenset[str]) -> Any:
     made = Enum(owner, {name: number for number, name in enumerate(sorted(members - _ENUM_ATTRIBUTES))})  # type: ignore[misc]  # names made at run time
     made.__int__ = lambda self: self.value  # type: ignore[attr-defined]  # as pybind11's enums
     return made
@@ -116,14 +138,6 @@ def _registry(module: Any, *_: Any) -> Any:
     if "registry" not in vars(module):
         module.registry = module.IPluginRegistry()
     return module.registry
-
-
-def _add_dtype_names(module: Any) -> None:
-    for name, member in _DTYPE_NAMES.items():
-        if hasattr(module.DataType, member):
-            setattr(module, name, getattr(module.DataType, member))
-        elif hasattr(module, name):
-            delattr(module, name)
 
 
 class StandIn:
@@ -150,7 +164,7 @@ class StandIn:
         return self.__dict__.setdefault(f"kept_{name}", default())
 
 
-def _make_class(module: Any, owner: str, members: set[str], answers: Mapping[str, Any]) -> type:
+def _make_class(module: Any, owner: str, members: frozenset[str], answers: Mapping[str, Any]) -> type:
     behaviour = BEHAVIOUR.get(owner, object)
     assignable = frozenset(name[:-1] for name in members if name.endswith("="))
     space: dict[str, Any] = {"module": module, "assignable": assignable}
@@ -170,7 +184,7 @@ def _make_member(name: str, given: Any, is_assignable: bool) -> Any:
         # An instance's own value is found behind no data descriptor, so a plain class attribute is the default.
         return None if callable(given) else given
     if _PROPERTY.match(name) and not callable(given):
-        return property(lambda _self: given)
+        return property(lambda self: vars(self).get(name, given))
     return _method(name, given)
 
 
@@ -356,14 +370,30 @@ class _Runtime:
         return self.module.Runtime()
 
 
+class _Registry:
+    def load_library(self: Any, plugin_path: str) -> Any:
+        return plugin_path
+
+
 BEHAVIOUR: dict[str, type] = {
     "Builder": _Builder,
     "IBuilderConfig": _Config,
     "ICudaEngine": _Engine,
     "INetworkDefinition": _Network,
     "IOptimizationProfile": _Profile,
+    "IPluginRegistry": _Registry,
     "ITensor": _Tensor,
     "ITimingCache": _TimingCache,
     "Runtime": _Runtime,
 }
 """What objects of a class answer; of these only members that a release has are taken."""
+
+
+def install(monkeypatch: Any, module: Any) -> Any:
+    """Make a stand-in what ``import tensorrt`` gives, in Polygraphy's modules too, which keep what they imported."""
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    for name, loaded in list(sys.modules.items()):
+        lazy = vars(loaded).get("trt") if name.startswith("polygraphy.") else None
+        if type(lazy).__name__ == "LazyModule":
+            monkeypatch.setitem(vars(lazy), "module", module)
+    return module
