@@ -259,10 +259,12 @@ def _headline(census: Census, count: int) -> str:
 
 def _notes(census: Census) -> tuple[str, ...]:
     unseen = sum(row.arithmetic_count for row in census.rows if row.precision == NONE)
-    untimed = [row.precision for row in census.rows if row.arithmetic_count and row.arithmetic_time_ms is None]
+    products = [row for row in census.rows if row.arithmetic_count]
+    untimed = [_name(row) for row in products if row.arithmetic_time_ms is None]
+    which = "any arithmetic layer" if len(untimed) == len(products) else f"arithmetic layers: {', '.join(untimed)}"
     notes = (
         f"{unseen} arithmetic layers cannot be seen into." if unseen else "",
-        f"No time was measured of arithmetic layers at {', '.join(untimed)}." if untimed else "",
+        f"No time was measured of {which}." if untimed else "",
     )
     return tuple(note for note in notes if note)
 
@@ -284,5 +286,8 @@ def _message(outcome: Outcome, judgement: CensusJudgement, layers: Sequence[Engi
 
 def _row_line(row: CensusRow) -> str:
     timed = "not timed" if row.arithmetic_time_ms is None else f"{row.arithmetic_time_ms:.4g} ms"
-    name = "not seen" if row.precision == NONE else row.precision
-    return f"{name}: {row.arithmetic_count} arithmetic layers, {timed}"
+    return f"{_name(row)}: {row.arithmetic_count} arithmetic layers, {timed}"
+
+
+def _name(row: CensusRow) -> str:
+    return "not seen" if row.precision == NONE else row.precision

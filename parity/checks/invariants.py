@@ -41,6 +41,10 @@ LAWS = (
 """In the order in which they are tried; what may break the engine for good comes last."""
 
 
+_LONE_ROWS = 4
+"""How many rows of a batch are run alone, evenly spread, first and last among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class InvariantsJudgement:
     """A verdict on all laws."""
@@ -201,7 +205,7 @@ def _batch_one(trial: _Trial) -> Invariant:
     if not has_dynamic_rows(trial.session.inputs):
         return _skipped(BATCH_ONE, "the engine's batch size is fixed")
     total = Sameness()
-    for row in sorted({0, rows.count // 2, rows.count - 1}):
+    for row in sorted({round(i * (rows.count - 1) / (_LONE_ROWS - 1)) for i in range(_LONE_ROWS)}):
         try:
             alone = trial.session.infer(take(rows.feed, [row])).outputs
         except FeedError:
