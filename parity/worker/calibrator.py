@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
 from . import cuda
 from .atomic import write_atomically
 from .errors import FeedRefused, PrecisionMissing, WorkerError
-from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 _CLASSES = {"entropy": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}
 
@@ -56,7 +58,7 @@ class Batches:
         return addresses
 
     def _upload(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[int]:
-        import pycuda.driver as driver
+        from pycuda import driver
 
         absent = sorted(set(names) - set(feed))
         if absent:
@@ -122,7 +124,7 @@ def make_calibrator(trt: Any, kind: str, batches: Batches) -> Any:
     PrecisionMissing
         This TensorRT has no calibrators.
     """
-    base = getattr(trt, _CLASSES[kind], None)
+    base: Any = getattr(trt, _CLASSES[kind], None)
     if base is None:
         raise PrecisionMissing(
             f"TensorRT {trt.__version__} has no calibrators: quantize the model with Q/DQ pairs, or take TensorRT 8.6 "
@@ -189,4 +191,4 @@ def _taken(trt: Any, tensor: Any, feed: Mapping[str, Tensor]) -> np.ndarray:
 def _dtype_name(trt: Any, dtype: Any) -> str:
     if hasattr(trt.DataType, "BF16") and dtype == trt.DataType.BF16:
         return "bfloat16"
-    return np.dtype(trt.nptype(dtype)).name
+    return str(np.dtype(trt.nptype(dtype)).name)
