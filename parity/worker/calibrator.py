@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -106,8 +107,12 @@ class Batches:
 
     def release(self) -> None:
         """Free the device memory."""
-        for allocation in self._memory.values():
-            allocation.free()
+        from pycuda import driver
+
+        # A lost context frees nothing, and has been told already.
+        with suppress(driver.Error):
+            for allocation in self._memory.values():
+                allocation.free()
         self._memory.clear()
 
 

@@ -44,7 +44,8 @@ def keep_layers(trt: Any, network: Any, nodes: Sequence[str], precision: str) ->
 def hold_types(trt: Any, network: Any) -> int:
     """Constrain each layer to the float type that its first such output has by the model.
 
-    Where TensorRT has no strong typing, that and obeyed constraints stand in for it.
+    Where TensorRT has no strong typing, that and obeyed constraints stand in for it. A model with Q/DQ pairs is left
+    alone: its layers stand between float tensors, and held at those they could not compute in int8.
 
     Returns
     -------
@@ -57,9 +58,11 @@ def hold_types(trt: Any, network: Any) -> int:
         This TensorRT has no precisions of layers.
     """
     _require_constraints(trt)
-    floats = _floats(trt)
+    layers, floats = list(network), _floats(trt)
+    if any(layer.type in _layer_types(trt, ("DEQUANTIZE", "QUANTIZE")) for layer in layers):
+        return 0
     held = 0
-    for layer in network:
+    for layer in layers:
         dtypes = [output.dtype for output in _outputs(layer) if output.dtype in floats]
         held += bool(dtypes) and _constrain(trt, layer, dtypes[0])
     return held
@@ -74,7 +77,7 @@ def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
     """Set a layer's precision and the type of its float outputs; return whether it has any."""
     floats = _floats(trt)
     numbers = [index for index, output in enumerate(_outputs(layer)) if output.dtype in floats]
-    if not numbers or layer.type in _natural(trt):
+    if not numbers or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
         return False
     layer.precision = dtype
     for index in numbers:
@@ -91,8 +94,8 @@ def _floats(trt: Any) -> list[Any]:
     return [getattr(trt.DataType, name) for name in ("FLOAT", "HALF", "BF16") if hasattr(trt.DataType, name)]
 
 
-def _natural(trt: Any) -> list[Any]:
-    return [getattr(trt.LayerType, name) for name in _TYPED_BY_NATURE if hasattr(trt.LayerType, name)]
+def _layer_types(trt: Any, names: Iterable[str]) -> list[Any]:
+    return [getattr(trt.LayerType, name) for name in names if hasattr(trt.LayerType, name)]
 
 
 def _require_constraints(trt: Any) -> None:

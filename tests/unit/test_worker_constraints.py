@@ -85,6 +85,12 @@ def test_a_typed_model_holds_each_layer_at_its_own_type(trt: Any) -> None:
     ]
 
 
+def test_a_model_with_qdq_pairs_is_not_held_in_float(trt: Any) -> None:
+    layers = [_layer(trt, "dq", "DEQUANTIZE", "FLOAT"), _layer(trt, "conv", "CONVOLUTION", "FLOAT")]
+    assert hold_types(trt, Layers(layers)) == 0
+    assert layers[1].precision is None
+
+
 def test_a_tensorrt_without_layer_precision_says_what_does_it_instead() -> None:
     trt = fake_tensorrt("11.4.0.106")
     with pytest.raises(PrecisionMissing, match=r"11\.4\.0\.106 sets no precision of a layer: nodes are kept by casts"):
