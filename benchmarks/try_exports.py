@@ -136,7 +136,9 @@ def judge(job: tuple[str, str]) -> tuple[str, list[Outcome]]:
         case = load_case(file.parent)
         backend = get_backend("onnxruntime")
         with open_case_judge(case, JudgeSettings(session=SessionOptions(thread_count=_THREAD_COUNT))) as judging:
-            return f"{name} ({exporter})", [judging.judge_variant(variant, backend) for variant in case.variants]
+            return f"{name} ({exporter})", [
+                outcome for variant in case.variants for outcome in judging.judge_variant(variant, backend)
+            ]
 
 
 def describe(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parity import __version__
-from parity.errors import BackendUnavailable, ParityError
+from parity.errors import ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,22 @@ class BackendName(StrEnum):
 
     ONNXRUNTIME = "onnxruntime"
     TENSORRT = "tensorrt"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
+
+
+class PrecisionName(StrEnum):
+    """What ``--precision`` takes.
+
+    Not the enum of ``parity.tolerance``: the command line loads nothing of the package before a command is chosen.
+    """
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
 
 
 _Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -67,7 +83,20 @@ def _run(  # noqa: PLR0917 - typer reads one parameter for each option
     variant: Annotated[
         list[str] | None, typer.Option(help="Judge this variant only: fp16, int8*, fp16@onnxruntime. Repeatable.")
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="What executes the variants.")] = BackendName.ONNXRUNTIME,
+    backend: Annotated[
+        list[BackendName] | None, typer.Option(help="What executes the variants: onnxruntime by default. Repeatable.")
+    ] = None,
+    tensorrt_python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec. Repeatable."),
+    ] = None,
+    engine: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Judge this engine file against the case's model. Repeatable."),
+    ] = None,
+    precision: Annotated[
+        PrecisionName | None, typer.Option(help="What the files of --engine claim to be, if they do not say it.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the run's folder is made.")] = Path("reports"),
     name: Annotated[str, typer.Option(help="The end of the folder's name.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many feeds only.")] = None,
@@ -79,19 +108,23 @@ def _run(  # noqa: PLR0917 - typer reads one parameter for each option
     debug: _Debug = False,
 ) -> None:
     """Judge cases and leave a report."""
-    if resume and (cases or variant or name or limit or feed):
+    if resume and (cases or variant or name or limit or feed or engine):
         raise typer.BadParameter("a resumed run repeats its own selection; leave out CASE and what selects")
     with _told(debug):
-        _require_available(backend)
         _show_log(verbose)
+        from parity.backends import TensorRTSettings
         from parity.case.loader import find_cases
         from parity.runner import JudgeSettings, RunSettings, cache_folder
+        from parity.tolerance import Precision
 
         judging = JudgeSettings(limit=limit, feed=feed, cache=cache_folder(), debug=debug)
         settings = RunSettings(
             cases=() if resume else find_cases(cases or []),
             variants=tuple(variant or ()),
-            backends=(str(backend),),
+            backends=_backend_names(backend, wants_tensorrt=bool(engine or tensorrt_python)),
+            tensorrt=TensorRTSettings(tuple(tensorrt_python or ()), cache_folder()),
+            engines=tuple(engine or ()),
+            engine_precision=Precision(precision) if precision else None,
             out=out,
             name=name,
             allow_python=not no_python,
@@ -106,8 +139,8 @@ def _judge(settings: RunSettings, *, as_json: bool) -> None:
     from parity.report import print_run, render, summary_json
     from parity.runner import open_run
 
-    opened = open_run(settings)
-    _judge_all(opened)
+    with open_run(settings) as opened:
+        _judge_all(opened)
     *_, page = render(opened.folder.path)
     if as_json:
         typer.echo(summary_json(opened.run, opened.folder.path))
@@ -205,12 +238,10 @@ def _told(debug: bool) -> Iterator[None]:
         raise typer.Exit(COULD_NOT_JUDGE) from None
 
 
-def _require_available(backend: BackendName) -> None:
-    if backend is BackendName.TENSORRT:
-        raise BackendUnavailable(
-            f"backend {backend}: is not available in this release; "
-            "leave --backend out to forecast the precisions in ONNX Runtime"
-        )
+def _backend_names(chosen: list[BackendName] | None, *, wants_tensorrt: bool) -> tuple[str, ...]:
+    """Return what ``--backend`` names; who names an interpreter or an engine means TensorRT."""
+    default = [BackendName.TENSORRT if wants_tensorrt else BackendName.ONNXRUNTIME]
+    return tuple(dict.fromkeys(str(name) for name in chosen or default))
 
 
 def _show_log(verbose: bool) -> None:

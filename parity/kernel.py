@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parity.blocks import BLOCK_SIZE, Pair, Region, View, boxes, read, read_wide_difference
 from parity.difference import Element
+from parity.sums import Normal, derived_product, normal, peak
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from parity.sums import Wide
     from parity.tally import SideTally, Tally
     from parity.tolerance import Tolerance
 
     Doubles = npt.NDArray[np.float64]
-    Wide = tuple[float, int]  # value * 2**exponent
-
-# Squares and products of magnitudes in this range, and sums of a block of them, stay clear of both ends of float64.
-_SAFE_LOW, _SAFE_HIGH = 2.0**-500, 2.0**490
-
-# OpenBLAS starts threads of its own for vectors of more than 10000 elements; rows stay below.
-_DOT_ROW = 4096
 
 # Gathering up to this share of a block is cheaper than computing all of it.
 _FEW = 1 / 16
@@ -56,14 +51,15 @@ class Gauge:
 class _Block:
     """Elements of a box, 1-D.
 
-    ``difference`` is ``actual - expected`` at first and its magnitude later; ``work`` (that magnitude at first) and
-    ``ratio`` are scratch.
+    ``reference`` are the expected values where they are read fastest: in float32 itself, or ``expected``.
+    ``difference`` is ``actual - expected`` at first and its magnitude later; ``work`` and ``ratio`` are scratch.
     ``positions`` are the flat places in the box of the elements that were kept, None where all were.
     """
 
     box: Region
     actual: Doubles
     expected: Doubles
+    reference: npt.NDArray[Any]
     difference: Doubles
     work: Doubles
     ratio: Doubles
@@ -84,8 +80,7 @@ def add_side(tally: SideTally, values: Doubles) -> None:
     """Add finite values to what was seen of a side."""
     if values.size:
         extremes = _extremes(values)
-        normal = _normal(values, _peak(extremes))
-        tally.add(values.size, extremes, normal.dot(normal))
+        tally.add(values.size, extremes, normal(values, _peak(extremes)).squares())
 
 
 def _read_block(tensors: Pair, box: Region, buffers: Doubles) -> _Block:
@@ -97,14 +92,15 @@ def _read_block(tensors: Pair, box: Region, buffers: Doubles) -> _Block:
         read_wide_difference(tensors, box, difference)
     else:
         np.subtract(actual, expected, out=difference)
-    return _Block(box, actual, expected, difference, buffers[3, :size], buffers[4, :size])
+    reference = _narrow(tensors.expected, box, expected)
+    return _Block(box, actual, expected, reference, difference, buffers[3, :size], buffers[4, :size])
 
 
 def _measure_block(gauge: Gauge, tally: Tally, block: _Block) -> None:
     size = block.actual.size
     tally.element_count += size
     actual = _extremes(_narrow(gauge.tensors.actual, block.box, block.actual))
-    expected = _extremes(_narrow(gauge.tensors.expected, block.box, block.expected))
+    expected = _extremes(block.reference)
     # A NaN or an infinity anywhere shows in the extremes.
     if not all(map(math.isfinite, (*actual, *expected))):
         _measure_nonfinite(gauge, tally, block)
@@ -141,7 +137,8 @@ def _count_nonfinite(tally: SideTally, values: Doubles) -> npt.NDArray[np.bool_]
 def _keep(block: _Block, mask: npt.NDArray[np.bool_]) -> _Block:
     positions = np.flatnonzero(mask)
     size = positions.size
-    kept = (block.actual[mask], block.expected[mask], block.difference[mask])
+    expected = block.expected[mask]
+    kept = (block.actual[mask], expected, expected, block.difference[mask])
     return _Block(block.box, *kept, block.work[:size], block.ratio[:size], positions)
 
 
@@ -149,146 +146,166 @@ def _measure_pairs(
     gauge: Gauge, tally: Tally, block: _Block, actual_peak: float, expected_peak: float
 ) -> tuple[Wide, Wide]:
     """Measure a block that is finite on both sides; returns the sums of squares of both sides."""
-    actual, expected = _normal(block.actual, actual_peak), _normal(block.expected, expected_peak)
-    squares = actual.dot(actual), expected.dot(expected)
+    actual, expected = normal(block.actual, actual_peak), normal(block.expected, expected_peak)
+    squares = actual.squares(), expected.squares()
+    noise = _measure_difference(gauge, tally, block, expected_peak)
     tally.pair_count += block.actual.size
     tally.actual_squares.add(*squares[0])
     tally.expected_squares.add(*squares[1])
-    tally.products.add(*actual.dot(expected))
-    np.abs(block.difference, out=block.work)
-    peak = float(block.work.max())
-    if peak == 0.0:
-        tally.histogram.add_zeros(block.actual.size)
-    else:
-        _measure_difference(gauge, tally, block, peak, expected_peak)
+    tally.products.add(*(derived_product(*squares, noise) or actual.dot(expected)))
     return squares
 
 
-def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, peak: float, expected_peak: float) -> None:
-    block = _add_difference(tally, block, peak)
+def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, expected_peak: float) -> Wide:
+    """Measure the differences of a block; returns their sum of squares."""
+    largest = peak(block.difference)
+    if largest == 0.0:
+        tally.histogram.add_zeros(block.difference.size)
+        return 0.0, 0
+    noise = _add_sums(tally, _quarters(block) if math.isinf(largest) else normal(block.difference, largest))
+    np.abs(block.difference, out=block.difference)
     tally.histogram.add(block.difference)
-    if peak > tally.worst:
-        tally.worst_absolute = _element(gauge, block, int(block.difference.argmax()), peak)
-    np.abs(block.expected, out=block.work)
-    candidates = _candidates(gauge, tally, block, peak, expected_peak)
-    if candidates is not None:
-        largest_ratio = _measure_relative(gauge, tally, candidates, peak)
-        if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
-            _measure_ulp(gauge.smallest_normal, tally, candidates, peak)
+    if largest > tally.worst:
+        tally.worst_absolute = _element(gauge, block, int(block.difference.argmax()), largest)
     # Beyond a headroom of 1, elements miss the bound without setting a record: all have to be looked at.
-    missing = block if tally.headroom > 1.0 else candidates
-    if missing is not None:
-        _measure_bound(gauge.tolerance, tally, missing, expected_peak)
+    all_may_miss = tally.headroom > 1.0
+    candidates = _candidates(gauge, tally, block, largest, expected_peak)
+    missed = _measure_records(gauge, tally, candidates, expected_peak) if candidates else 0
+    if all_may_miss and candidates is not block:
+        missed = _count_missing(gauge.tolerance, block)
+    tally.mismatch_count += missed
+    return noise
 
 
-def _candidates(gauge: Gauge, tally: Tally, block: _Block, peak: float, expected_peak: float) -> _Block | None:
+def _measure_records(gauge: Gauge, tally: Tally, block: _Block, expected_peak: float) -> int:
+    """Update every record with elements that may set one; returns how many of them miss the bound."""
+    np.abs(block.expected, out=block.work)
+    largest_ratio = _measure_relative(gauge, tally, block)
+    if gauge.smallest_normal is not None and 2.0 * largest_ratio > tally.ulp:
+        _measure_ulp(gauge.smallest_normal, tally, block)
+    return _measure_headroom(gauge.tolerance, tally, block, expected_peak)
+
+
+def _candidates(gauge: Gauge, tally: Tally, block: _Block, largest: float, expected_peak: float) -> _Block | None:
     """Return the elements that may set a record of headroom, relative error or last places; None if none can.
 
-    No difference exceeds ``peak``, so only a reference that is small enough can: ``|e|`` (``work``) has to lie below
-    the line of one of them. Returns the block itself where they are many, or where no record stands yet.
+    Returns the block itself where they are many, where no record stands yet, or where the bound may be infinite.
     """
-    limit = _record_limit(gauge, tally, peak, expected_peak)
-    if not math.isfinite(limit):
-        return block
-    chosen = np.flatnonzero(block.work <= limit)
-    if not chosen.size:
-        return None
-    if chosen.size > block.work.size * _FEW:
-        return block
-    positions = chosen if block.positions is None else block.positions[chosen]
-    parts = (block.actual[chosen], block.expected[chosen], block.difference[chosen], block.work[chosen])
-    return _Block(block.box, *parts, block.ratio[: chosen.size], positions)
-
-
-def _record_limit(gauge: Gauge, tally: Tally, peak: float, expected_peak: float) -> float:
-    """Return the magnitude of the reference beyond which no record can be set; infinite where any element may."""
     tolerance = gauge.tolerance
-    if not math.isfinite(tolerance.rtol * expected_peak + tolerance.atol):
-        return math.inf
-    records = [tally.worst_ratio, tally.headroom]
-    if gauge.smallest_normal is not None:
-        records.append(tally.ulp)
-    if not all(records):
-        return math.inf
-    room = peak / tally.headroom * _SLACK - tolerance.atol
-    lines = [peak / tally.worst_ratio]
+    bounded = math.isfinite(tolerance.rtol * expected_peak + tolerance.atol)
+    if not bounded or not tally.headroom or not tally.worst_ratio or (gauge.smallest_normal and not tally.ulp):
+        return block
+    may = _may_set_record(gauge, tally, block, largest)
+    count = np.count_nonzero(may)
+    if count > may.size * _FEW:
+        # Zeros on both sides are many behind a ReLU.
+        may &= block.difference > 0.0
+        count = np.count_nonzero(may)
+    if count > may.size * _FEW:
+        return block
+    return _gather(block, np.flatnonzero(may)) if count else None
+
+
+def _may_set_record(gauge: Gauge, tally: Tally, block: _Block, largest: float) -> npt.NDArray[np.bool_]:
+    """Return where a record can be set, and not at many places more.
+
+    No difference exceeds ``largest``, so only a reference that is small enough makes a large quotient. The headroom's
+    grows no further than the difference over atol.
+    """
+    magnitude = block.work.view(block.reference.dtype)[: block.reference.size]
+    np.abs(block.reference, out=magnitude)
+    # The lines are rounded to the reference's dtype: no value of that dtype lies between a line and its rounding.
+    may: npt.NDArray[np.bool_] = magnitude <= _quotient_line(gauge, tally, largest)
+    tolerance = gauge.tolerance
+    room = largest / tally.headroom * _SLACK - tolerance.atol
     if room > 0.0:
-        lines.append(room / tolerance.rtol if tolerance.rtol else math.inf)
+        small = magnitude <= (room / tolerance.rtol * _SLACK if tolerance.rtol else math.inf)
+        may |= small & (block.difference >= tally.headroom * tolerance.atol / _SLACK)
+    return may
+
+
+def _quotient_line(gauge: Gauge, tally: Tally, largest: float) -> float:
+    """Return the magnitude of the reference beyond which no record of relative error or last places can be set."""
+    line = largest / tally.worst_ratio
     if gauge.smallest_normal is not None:
         # A last place is a power of two above half of the reference.
-        lines.append(2.0 * peak / tally.ulp)
-    return max(lines) * _SLACK
+        line = max(line, 2.0 * largest / tally.ulp)
+    return line * _SLACK
 
 
-def _add_difference(tally: Tally, block: _Block, peak: float) -> _Block:
-    """Add the sums of a block's differences, whose magnitude is in ``work``; returns the block with both swapped."""
-    normal = _quarters(block) if math.isinf(peak) else _normal(block.difference, peak)
-    tally.signed.add(float(np.add.reduce(normal.values)), normal.exponent)
-    tally.noise.add(*normal.dot(normal))
-    magnitude = block.work if normal.values is block.difference else np.abs(normal.values)
-    tally.absolute.add(float(np.add.reduce(magnitude)), normal.exponent)
-    return replace(block, difference=block.work, work=block.difference)
+def _gather(block: _Block, chosen: npt.NDArray[np.intp]) -> _Block:
+    positions = chosen if block.positions is None else block.positions[chosen]
+    expected = block.expected[chosen]
+    parts = (block.actual[chosen], expected, expected, block.difference[chosen])
+    return _Block(block.box, *parts, block.work[: chosen.size], block.ratio[: chosen.size], positions)
 
 
-def _quarters(block: _Block) -> _Normal:
+def _add_sums(tally: Tally, difference: Normal) -> Wide:
+    """Add the sums of differences; returns that of their squares."""
+    noise = difference.squares()
+    tally.noise.add(*noise)
+    tally.signed.add(*difference.total())
+    tally.absolute.add(*difference.magnitudes())
+    return noise
+
+
+def _quarters(block: _Block) -> Normal:
     """Return the differences of numbers near the end of the range, where the plain difference overflows."""
     quarters = block.actual * 0.25 - block.expected * 0.25
-    values, exponent = _normal(quarters, _peak(_extremes(quarters)))
-    return _Normal(values, exponent + 2)
+    values, exponent = normal(quarters, peak(quarters))
+    return Normal(values, exponent + 2)
 
 
-def _measure_relative(gauge: Gauge, tally: Tally, block: _Block, peak: float) -> float:
+def _measure_relative(gauge: Gauge, tally: Tally, block: _Block) -> float:
     """Update the worst relative error; ``work`` holds ``|expected|``.
 
-    Returns a number that no ``|a - e| / |e|`` of the block exceeds, infinite where the reference has a zero.
+    Returns the largest ``|a - e| / |e|`` of the block, infinite where the reference has a zero and the other side not.
     """
-    smallest = float(block.work.min())
-    if smallest > 0.0 and peak / smallest <= tally.worst_ratio:
-        return peak / smallest
     np.divide(block.difference, block.work, out=block.ratio)
-    largest = _largest(block.ratio)
-    if math.isinf(largest):
+    largest = bound = _largest(block.ratio)
+    if math.isinf(bound):
         # x / 0 becomes NaN, which is passed over. A masked assignment is ten times slower on scattered zeros.
         np.multiply(block.ratio, block.work > 0.0, out=block.ratio)
         largest = _largest(block.ratio)
     if largest > tally.worst_ratio:
         tally.worst_relative = _element(gauge, block, int((block.ratio == largest).argmax()), largest)
-    return largest if smallest > 0.0 else math.inf
+    return bound
 
 
-def _measure_ulp(smallest_normal: float, tally: Tally, block: _Block, peak: float) -> None:
-    """Update the worst ``|a - e|`` over the power of two at ``|e|``; ``work`` holds ``|expected|``.
-
-    That power is over ``|e| / 2``, so only a reference under twice ``peak / tally.ulp`` can make a new worst.
-    """
-    candidates = block.work < (2.0 * peak / tally.ulp if tally.ulp else math.inf)
-    count = int(np.count_nonzero(candidates))
-    difference, expected = block.difference, block.expected
-    if count <= block.work.size * _FEW:
-        chosen = np.flatnonzero(candidates)
-        difference, expected = difference[chosen], expected[chosen]
-    power = block.ratio[: expected.size]
-    np.bitwise_and(expected.view(np.int64), _EXPONENT_BITS, out=power.view(np.int64))
+def _measure_ulp(smallest_normal: float, tally: Tally, block: _Block) -> None:
+    """Update the worst ``|a - e|`` over the power of two at ``|e|``."""
+    power = block.ratio
+    np.bitwise_and(block.expected.view(np.int64), _EXPONENT_BITS, out=power.view(np.int64))
     np.maximum(power, smallest_normal, out=power)
-    np.divide(difference, power, out=power)
+    np.divide(block.difference, power, out=power)
     tally.ulp = max(tally.ulp, _largest(power))
 
 
-def _measure_bound(tolerance: Tolerance, tally: Tally, block: _Block, expected_peak: float) -> None:
-    """Count what misses ``atol + rtol * |e|``; ``work`` holds ``|e|`` and becomes the bound.
+def _measure_headroom(tolerance: Tolerance, tally: Tally, block: _Block, expected_peak: float) -> int:
+    """Update the headroom; returns how many elements miss the bound. ``work`` holds ``|e|`` and becomes the bound.
 
     A quotient of two float64 numbers exceeds 1 exactly where the first exceeds the second.
     """
-    allowed = np.multiply(block.work, tolerance.rtol, out=block.work)
-    np.add(allowed, tolerance.atol, out=allowed)
+    allowed = _allow(tolerance, block.work)
     share = np.divide(block.difference, allowed, out=block.ratio)
     if not math.isfinite(tolerance.rtol * expected_peak + tolerance.atol):
         _resolve_undefined(share, block.difference, allowed)
     # What is still undefined is 0 / 0: equal elements that need no room.
     largest = _largest(share)
     tally.headroom = max(tally.headroom, largest)
-    if largest > 1.0:
-        tally.mismatch_count += int(np.count_nonzero(share > 1.0))
+    return int(np.count_nonzero(share > 1.0)) if largest > 1.0 else 0
+
+
+def _count_missing(tolerance: Tolerance, block: _Block) -> int:
+    """Return how many elements miss a bound that is finite everywhere."""
+    allowed = _allow(tolerance, np.abs(block.expected, out=block.work))
+    return int(np.count_nonzero(block.difference > allowed))
+
+
+def _allow(tolerance: Tolerance, magnitude: Doubles) -> Doubles:
+    """Turn ``|e|`` into ``atol + rtol * |e|``, in place."""
+    np.multiply(magnitude, tolerance.rtol, out=magnitude)
+    return np.add(magnitude, tolerance.atol, out=magnitude)
 
 
 def _resolve_undefined(share: Doubles, difference: Doubles, allowed: Doubles) -> None:
@@ -322,31 +339,10 @@ def _extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def _narrow(view: View, box: Region, values: Doubles) -> npt.NDArray[Any]:
-    """Return where a box's extremes are found fastest: in float32 itself, half the memory of its float64 copy."""
+    """Return a box (1-D) where it is read fastest: in float32 itself, half the memory of its float64 copy."""
     source = view.array[box]
-    return source if source.dtype == np.float32 and source.flags.c_contiguous else values
+    return source.reshape(-1) if source.dtype == np.float32 and source.flags.c_contiguous else values
 
 
 def _peak(extremes: tuple[float, float]) -> float:
     return max(-extremes[0], extremes[1])
-
-
-class _Normal(NamedTuple):
-    """``values * 2**exponent``; the values can be squared, multiplied and summed within float64."""
-
-    values: Doubles
-    exponent: int
-
-    def dot(self, other: _Normal) -> Wide:
-        whole = self.values.size - self.values.size % _DOT_ROW
-        rows = np.vecdot(self.values[:whole].reshape(-1, _DOT_ROW), other.values[:whole].reshape(-1, _DOT_ROW))
-        total = rows.sum() + self.values[whole:].dot(other.values[whole:])
-        return float(total), self.exponent + other.exponent
-
-
-def _normal(values: Doubles, peak: float) -> _Normal:
-    """Take a power of two from values whose largest magnitude ``peak`` is outside the safe range."""
-    if peak == 0.0 or _SAFE_LOW < peak < _SAFE_HIGH:
-        return _Normal(values, 0)
-    exponent = math.frexp(peak)[1]
-    return _Normal(np.ldexp(values, -exponent), exponent)

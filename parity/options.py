@@ -61,6 +61,7 @@ class Provider(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class SessionOptions:
     ----------
     provider
         ONNX Runtime's execution provider; TF32 is off on CUDA.
+    provider_options
+        Further options of the provider, by ONNX Runtime's names; they win over this project's defaults.
     graph_optimizations
         Off by default: they fold the casts and Q/DQ pairs that a forecast lives on.
     thread_count
@@ -80,6 +83,7 @@ class SessionOptions:
     """
 
     provider: Provider = Provider.CPU
+    provider_options: tuple[tuple[str, str], ...] = ()
     graph_optimizations: bool = False
     thread_count: int = 0
     timeout_s: float = 600.0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Shows how many outcomes of a run are on disk, and the last one's name; ``parity.runner.Progress``."""
+    """Shows how many outcomes of a run are on disk, and what is worked on; ``parity.runner.Progress``."""
 
     def __init__(self) -> None:
         self._task: TaskID | None = None
@@ -33,12 +33,17 @@ class ProgressBar:
         self._task = self._bar.add_task("", total=total)
         self._bar.start()
 
-    def advance(self, label: str) -> None:
-        """Move the bar by one outcome."""
+    def begin(self, label: str) -> None:
+        """Name what is worked on."""
         from parity.report.figures import one_line
 
         assert self._task is not None
-        self._bar.update(self._task, advance=1, description=one_line(label))
+        self._bar.update(self._task, description=one_line(label))
+
+    def advance(self) -> None:
+        """Move the bar by one outcome."""
+        assert self._task is not None
+        self._bar.update(self._task, advance=1)
 
     def finish(self) -> None:
         """Remove the bar."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from parity.errors import ParityError
+from parity.pytest_backends import BACKENDS
 from parity.pytest_settings import FOLDER, SETTINGS
 
 if TYPE_CHECKING:
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.case import Case, Variant
+    from parity.pytest_backends import SessionBackends
     from parity.pytest_settings import Settings
-    from parity.results import CaseRecord, Outcome, TensorOutcome
+    from parity.results import CaseRecord, Outcome, TensorOutcome, WorkerRecord
     from parity.runner import CaseJudge, RunFolder
-
-CHECKS = ("outputs",)
 
 # Another project may call something else case.toml. Ours names a model or has one of these tables.
 _OUR_KEYS = re.compile(r"^\s*(?:model\s*=|\[+\s*(?:inputs|variants|tolerances|reference|calibration)\b)", re.MULTILINE)
@@ -54,6 +54,11 @@ class CaseFile(pytest.File):
     """One ``case.toml``. The first of its items that runs makes feeds and references, and the rest share them."""
 
     _judge: CaseJudge | None = None
+    _outcomes: dict[tuple[str, str], dict[str, Outcome]]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._outcomes = {}
 
     @property
     def settings(self) -> Settings:
@@ -67,15 +72,16 @@ class CaseFile(pytest.File):
 
         try:
             self.case: Case = load_case(self.path, allow_python=self.settings.allow_python)
+            names = self._backends.names
         except ParityError as error:
             raise self.CollectError(str(error)) from None
-        for variant, backend in select_variants(self.case, (self.settings.backend,), self.settings.variants):
+        for variant, backend in select_variants(self.case, names, self.settings.variants):
             node: VariantCases = VariantCases.from_parent(self, name=variant_label(variant.name, backend))
             node.variant, node.backend = variant, backend
             yield node
 
-    def judge(self, variant: Variant, backend: str) -> Outcome:
-        """Judge a variant of this file.
+    def judge(self, variant: Variant, backend: str, check: str) -> Outcome:
+        """Return the outcome of a check; a variant's first item judges all of its checks, on one engine.
 
         Raises
         ------
@@ -84,12 +90,24 @@ class CaseFile(pytest.File):
         RunError
             A failing feed cannot be saved.
         """
-        from parity.backends import get_backend
         from parity.runner import open_case_judge
 
-        if self._judge is None:
-            self._judge = open_case_judge(self.case, self.settings.judging())
-        return self._judge.judge_variant(variant, get_backend(backend), self._run_folder())
+        key = variant.name, backend
+        if key not in self._outcomes:
+            if self._judge is None:
+                self._judge = open_case_judge(self.case, self.settings.judging())
+            outcomes = self._judge.judge_variant(variant, self._backends.find(backend), self._run_folder())
+            self._outcomes[key] = {outcome.check: outcome for outcome in outcomes}
+        return self._outcomes[key][check]
+
+    @property
+    def _backends(self) -> SessionBackends:
+        return self.config.stash[BACKENDS]
+
+    @property
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The interpreters of TensorRT that were asked so far."""
+        return self._backends.workers
 
     def _run_folder(self) -> RunFolder | None:
         from parity.runner import RunFolder
@@ -104,6 +122,7 @@ class CaseFile(pytest.File):
 
     def teardown(self) -> None:
         """Free what the items shared; pytest calls this before the next file's first item."""
+        self._outcomes.clear()
         if self._judge is not None:
             self._judge.close()
             self._judge = None
@@ -117,7 +136,9 @@ class VariantCases(pytest.Collector):
 
     def collect(self) -> Iterator[CheckItem]:
         """Yield the checks of the variant."""
-        for check in CHECKS:
+        from parity.runner.selection import checks_of
+
+        for check in checks_of(self.backend):
             item: CheckItem = CheckItem.from_parent(self, name=check)
             item.add_marker("parity")
             # With --dist loadgroup the items of a case meet in one worker and share its references. A group's name
@@ -145,8 +166,10 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Judge, keep the outcome and its figures, and fail unless it passes."""
-        self.outcome = self.case_file.judge(self._variant.variant, self._variant.backend)
+        self.outcome = self.case_file.judge(self._variant.variant, self._variant.backend, self.name)
         self.user_properties.extend(figures_of(self.outcome))
+        if self.outcome.verdict == "skipped":
+            pytest.skip(self.outcome.headline)
         if self.outcome.verdict != "pass":
             raise CheckFailure(self.outcome)
 

@@ -11,6 +11,7 @@ from parity.errors import RunError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.pytest_backends import SessionBackends
     from parity.pytest_settings import Settings
     from parity.results import Outcome
 
@@ -21,11 +22,12 @@ class CaseRunner:
 
     root: Path
     settings: Settings
+    backends: SessionBackends
 
     assert_close = staticmethod(_assert_close)
 
-    def run(self, case: str | Path, *, variant: str) -> Outcome:
-        """Judge one variant of a case and return the outcome, whatever its verdict.
+    def run(self, case: str | Path, *, variant: str, check: str = "outputs") -> Outcome:
+        """Judge one variant of a case and return the outcome of a check, whatever its verdict.
 
         Parameters
         ----------
@@ -33,6 +35,8 @@ class CaseRunner:
             The case's folder or file, relative to pytest's root folder.
         variant
             Such as ``fp16`` or ``fp16@onnxruntime``.
+        check
+            ``outputs``, and on TensorRT also ``census`` and ``invariants``.
 
         Raises
         ------
@@ -41,17 +45,19 @@ class CaseRunner:
         BackendError
             The backend is missing.
         RunError
-            The case has no such variant, or several match.
+            The case has no such variant, or several match; the backend has no such check.
         """
-        from parity.backends import get_backend
         from parity.case.loader import load_case
         from parity.runner import open_case_judge, select_variants
 
         loaded = load_case(self.root / case, allow_python=self.settings.allow_python)
-        chosen = select_variants(loaded, (self.settings.backend,), (variant,))
+        chosen = select_variants(loaded, self.backends.names, (variant,))
         if len(chosen) != 1:
             names = ", ".join(known.name for known in loaded.variants)
             raise RunError(f"{loaded.name}: {len(chosen)} variants match {variant!r}; expected one of {names}")
         [(only, backend)] = chosen
         with open_case_judge(loaded, self.settings.judging()) as judge:
-            return judge.judge_variant(only, get_backend(backend))
+            outcomes = {outcome.check: outcome for outcome in judge.judge_variant(only, self.backends.find(backend))}
+        if check not in outcomes:
+            raise RunError(f"check {check!r}: is not made on {backend}; expected one of {', '.join(outcomes)}")
+        return outcomes[check]

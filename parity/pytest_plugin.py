@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from parity.pytest_backends import BACKENDS, SessionBackends
 from parity.pytest_cases import CaseFile, CheckItem, is_case_file
 from parity.pytest_recorder import Recorder, attach
 from parity.pytest_settings import CASE_FILE_NAME, FOLDER, SETTINGS, Settings, add_options
@@ -31,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Parse the options once; record the run in the process that the user started."""
     settings = config.stash[SETTINGS] = Settings.from_config(config)
+    backends = config.stash[BACKENDS] = SessionBackends(settings)
+    config.add_cleanup(backends.close)
     config.addinivalue_line("markers", "parity: a check of a case; `-m parity` runs nothing else")
     worker = getattr(config, "workerinput", None)
     if worker is None and settings.out is not None:
@@ -72,4 +75,4 @@ def parity(pytestconfig: pytest.Config) -> CaseRunner:
     """Judge cases from tests of your own: ``parity.run(case, variant="fp16")``, ``parity.assert_close(a, b)``."""
     from parity.pytest_fixture import CaseRunner
 
-    return CaseRunner(pytestconfig.rootpath, pytestconfig.stash[SETTINGS])
+    return CaseRunner(pytestconfig.rootpath, pytestconfig.stash[SETTINGS], pytestconfig.stash[BACKENDS])

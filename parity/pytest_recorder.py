@@ -101,7 +101,10 @@ class Recorder:
         run = self._run or replace(arrived, outcomes=(), selection=self._selection())
         for outcome in arrived.outcomes:
             run = run.with_outcome(outcome)
-        self._run = replace(run, cases=tuple(dict.fromkeys((*run.cases, *arrived.cases))))
+        # The first outcome may come before TensorRT was asked for, and processes may have other GPUs.
+        known = {worker.name: worker for worker in (*run.environment.workers, *arrived.environment.workers)}
+        environment = replace(run.environment, workers=tuple(known.values()))
+        self._run = replace(run, environment=environment, cases=tuple(dict.fromkeys((*run.cases, *arrived.cases))))
         self._save()
 
     def _require_name_apart(self, arrived: Run, item_id: str) -> None:
@@ -161,7 +164,7 @@ def attach(report: pytest.TestReport, item: CheckItem, command: tuple[str, ...])
         name="pytest",
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=command,
-        environment=Environment(**describe_environment()),
+        environment=Environment(**describe_environment(), workers=item.case_file.workers),
         cases=(record,) if record else (),
         outcomes=(item.outcome,),
     )

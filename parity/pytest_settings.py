@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from parity.backends import TensorRTSettings
     from parity.runner import JudgeSettings
 
 CASE_FILE_NAME = "case.toml"
@@ -22,6 +23,10 @@ class Settings:
     ----------
     backend
         What executes the variants.
+    tensorrt_pythons
+        Interpreters that have TensorRT; empty for those of the environment variable, or this one.
+    device
+        The number of the GPU: workers of pytest-xdist take one each, in turn.
     variants
         Names or wildcards of the variants to judge; empty for all.
     out
@@ -33,6 +38,8 @@ class Settings:
     """
 
     backend: str
+    tensorrt_pythons: tuple[str, ...]
+    device: int
     variants: tuple[str, ...]
     out: Path | None
     allow_python: bool
@@ -44,6 +51,8 @@ class Settings:
         out = config.getoption("parity_out")
         return cls(
             backend=config.getoption("parity_backend"),
+            tensorrt_pythons=tuple(config.getoption("parity_tensorrt_python")),
+            device=_worker_number(config),
             variants=tuple(config.getoption("parity_variant")),
             out=config.invocation_params.dir / out if out else None,
             allow_python=not config.getoption("parity_no_python"),
@@ -56,6 +65,18 @@ class Settings:
 
         return JudgeSettings(cache=cache_folder())
 
+    def tensorrt(self) -> TensorRTSettings:
+        """Return where TensorRT is."""
+        from parity.backends import TensorRTSettings
+        from parity.runner import cache_folder
+
+        return TensorRTSettings(self.tensorrt_pythons, cache_folder(), self.device)
+
+
+def _worker_number(config: pytest.Config) -> int:
+    name: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return int(name.removeprefix("gw"))
+
 
 SETTINGS = pytest.StashKey[Settings]()
 FOLDER = pytest.StashKey[Path]()
@@ -67,9 +88,16 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("parity", "parity: models against their reference")
     group.addoption(
         "--parity-backend",
-        choices=("onnxruntime",),
+        choices=("onnxruntime", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"),
         default="onnxruntime",
         help="what executes the variants (default: onnxruntime)",
+    )
+    group.addoption(
+        "--parity-tensorrt-python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a Python interpreter that has TensorRT, or an execnet spec; repeatable (default: this one)",
     )
     group.addoption(
         "--parity-variant",

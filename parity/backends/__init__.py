@@ -6,12 +6,15 @@ Implementations are imported when they are asked for, so that a machine without 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from parity.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
@@ -81,8 +84,13 @@ class Backend(Protocol):
         ...
 
 
-def get_backend(name: str) -> Backend:
-    """Return a backend by name, importing it now.
+def get_backend(name: str, device: int = 0) -> Backend:
+    """Return a backend of this process by name, importing it now.
+
+    Parameters
+    ----------
+    device
+        The number of the GPU, for ONNX Runtime's GPU providers.
 
     Raises
     ------
@@ -95,8 +103,64 @@ def get_backend(name: str) -> Backend:
         from parity.backends.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend()
+    if name in {"onnxruntime-cuda", "onnxruntime-tensorrt"}:
+        from parity.backends.provider import ProviderBackend
+        from parity.options import Provider
+
+        return ProviderBackend(Provider(name.removeprefix("onnxruntime-")), device)
     if name == "fake":
         from parity.backends.fake import FakeBackend
 
         return FakeBackend()
-    raise BackendError(f"backend {name!r}: not known; expected onnxruntime or fake")
+    known = "onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt or fake"
+    raise BackendError(f"backend {name!r}: not known; expected {known}")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRTSettings:
+    """Where TensorRT runs.
+
+    Attributes
+    ----------
+    interpreters
+        Paths of Pythons or execnet specs; those of ``PARITY_TENSORRT_PYTHON``, else this one, if empty.
+    cache
+        Where engines are kept; for one run only if None.
+    device
+        The number of the GPU.
+    """
+
+    interpreters: tuple[str, ...] = ()
+    cache: Path | None = None
+    device: int = 0
+
+
+@contextmanager
+def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+    """Open backends by name, in that order, and end their workers behind the block.
+
+    ``tensorrt`` gives one ``EngineBackend`` for each interpreter, ``tensorrt-8.6`` those of that name alone. Two
+    interpreters of one version are told apart: ``tensorrt-8.6``, ``tensorrt-8.6-2``.
+
+    Raises
+    ------
+    BackendError
+        There is no backend of a name, an interpreter is missing, or it lacks TensorRT, PyCUDA, a driver or a GPU.
+    """
+    wants_tensorrt = any(_is_tensorrt(name) for name in names)
+    if not wants_tensorrt:
+        yield tuple(get_backend(name, tensorrt.device) for name in names)
+        return
+    from parity.backends.tensorrt.opening import open_engine_backends, select_backends
+
+    device = tensorrt.device
+    with open_engine_backends(tensorrt) as engines:
+        found = [
+            select_backends(engines, name) if _is_tensorrt(name) else (get_backend(name, device),) for name in names
+        ]
+        # Two names may stand for one backend, whose variants are judged once.
+        yield tuple({backend.name: backend for backends in found for backend in backends}.values())
+
+
+def _is_tensorrt(name: str) -> bool:
+    return name == "tensorrt" or name.startswith("tensorrt-")

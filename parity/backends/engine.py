@@ -40,11 +40,14 @@ class OnnxSource:
         The model rewritten for the precision (half tensors, Q/DQ), or the user's own.
     keep
         Names of nodes in ``model`` that stay at ``keep_precision``: obeyed by layer precision where typing is weak.
+    is_own
+        Whether ``typed`` is the user's own, which is parsed whatever the typing.
     """
 
     model: ModelProto
     typed: ModelProto
     keep: tuple[str, ...] = ()
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +183,15 @@ class EngineSession(Session, Protocol):
         """
         ...
 
+    def __enter__(self) -> EngineSession: ...
+
 
 class EngineBackend(Backend, Protocol):
     """TensorRT in one interpreter. ``name`` is ``tensorrt-8.6``; ``version`` is TensorRT's own."""
 
     @property
-    def worker(self) -> WorkerRecord:
-        """Where it runs: versions, GPU, driver."""
+    def worker(self) -> WorkerRecord | None:
+        """Where it runs: versions, GPU, driver; None where that is this process."""
         ...
 
     def open_engine(self, request: EngineRequest, timeout_s: float) -> EngineSession:

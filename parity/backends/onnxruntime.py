@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 _FATAL_ONLY = 4  # What ONNX Runtime logs as an error it also raises, and the text of the exception is in the report.
 
-_PROVIDER_NAMES = {Provider.CPU: "CPUExecutionProvider", Provider.CUDA: "CUDAExecutionProvider"}
+_PROVIDER_NAMES = {
+    Provider.CPU: "CPUExecutionProvider",
+    Provider.CUDA: "CUDAExecutionProvider",
+    Provider.TENSORRT: "TensorrtExecutionProvider",
+}
+# TF32 is on by default in the CUDA provider, and an fp32 reference must not round to 10 bits.
+_PROVIDER_DEFAULTS = {Provider.CUDA: {"use_tf32": "0"}}
 
 
 class OnnxRuntimeBackend:
@@ -71,7 +77,7 @@ class OnnxRuntimeBackend:
         _require_provider(runtime, options.provider)
         with _mapped_open_errors(runtime.__version__), _loadable(model) as source:
             session = runtime.InferenceSession(
-                source, _session_options(runtime, options), providers=[_provider_entry(options.provider)]
+                source, _session_options(runtime, options), providers=[_provider_entry(options)]
             )
         _require_loaded(session, options.provider)
         return OnnxRuntimeSession(session, model, options.timeout_s)
@@ -176,9 +182,11 @@ def _require_loaded(session: Any, provider: Provider) -> None:
         )
 
 
-def _provider_entry(provider: Provider) -> tuple[str, dict[str, str]]:
-    # TF32 is on by default in the CUDA provider, and an fp32 reference must not round to 10 bits.
-    return _PROVIDER_NAMES[provider], {"use_tf32": "0"} if provider is Provider.CUDA else {}
+def _provider_entry(options: SessionOptions) -> tuple[str, dict[str, str]]:
+    return _PROVIDER_NAMES[options.provider], {
+        **_PROVIDER_DEFAULTS.get(options.provider, {}),
+        **dict(options.provider_options),
+    }
 
 
 def _session_options(runtime: Any, options: SessionOptions) -> Any:

@@ -55,8 +55,10 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def write_npz(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: Path, tensors: Mapping[str, np.ndarray], *, is_small: bool = True) -> None:
     """Write arrays by name, so that the file is whole or not there; equal arrays give equal bytes.
+
+    ``is_small`` compresses, at some 100 MB/s.
 
     Not ``numpy.savez``: its own parameters (``file``) are names that a model's input may have.
 
@@ -66,11 +68,12 @@ def write_npz(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         The file cannot be written: no space, no permission.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    method = zipfile.ZIP_DEFLATED if is_small else zipfile.ZIP_STORED
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with zipfile.ZipFile(temporary, "w", method, compresslevel=1) as archive:
             for name, tensor in tensors.items():
                 entry = zipfile.ZipInfo(f"{name}.npy")
-                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.compress_type = method
                 with archive.open(entry, "w", force_zip64=True) as stream:
                     np.lib.format.write_array(stream, np.asanyarray(tensor), allow_pickle=False)
         temporary.replace(path)

@@ -6,10 +6,12 @@ Feeds are judged as they come and then let go, so memory does not grow with thei
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from parity.compare import TensorComparison, reference_rms
+from parity.checks.parts import Output, Part, comparison, with_unwritten
+from parity.checks.triangulation import Triangle
+from parity.compare import reference_rms
 from parity.judge import judge
 from parity.results import TensorOutcome
 from parity.tolerance import NOISE_FLOOR_DB
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from parity.case.regions import RegionTolerance
-    from parity.difference import Element
     from parity.tolerance import Precision, Tolerance
 
     Tensors = Mapping[str, np.ndarray]
@@ -95,12 +96,31 @@ class OutputsCheck:
         self._regions_of = regions_of
         self._precision = precision
         self._dtypes = dict(dtypes or {})
-        self._outputs: dict[str, _Output] = {}
+        self._outputs: dict[str, Output] = {}
         self._feed_count = 0
         self._worst: tuple[float, int] | None = None
 
-    def update(self, feed: int, actual: Tensors, expected: Tensors) -> None:
-        """Judge one feed; ``feed`` is its number, ``expected`` the reference's outputs.
+    def update(
+        self,
+        feed: int,
+        actual: Tensors,
+        expected: Tensors,
+        *,
+        rounded: Tensors | None = None,
+        unwritten: Mapping[str, int] | None = None,
+    ) -> None:
+        """Judge one feed.
+
+        Parameters
+        ----------
+        feed
+            Its number.
+        expected
+            The reference's outputs.
+        rounded
+            The rounded graph's outputs, where an engine is judged: then errors are told apart. For all feeds or none.
+        unwritten
+            How many elements of each output were never written.
 
         Raises
         ------
@@ -110,13 +130,15 @@ class OutputsCheck:
         self._feed_count += 1
         for name in dict.fromkeys((*expected, *actual)):
             shown = expected[name] if name in expected else actual[name]
-            output = self._outputs.setdefault(name, _Output(shown.shape, shown.dtype.name))
+            output = self._outputs.setdefault(name, Output(shown.shape, shown.dtype.name))
             reason = self._structure_reason(name, actual.get(name), expected.get(name))
             if reason:
                 output.structure_reason = output.structure_reason or f"{reason} (feed {feed})."
                 self._note_failure(math.inf, feed)
             elif shown.size:
-                self._compare(name, feed, actual[name], expected[name])
+                self._compare(name, feed, actual[name], expected[name], self._rounded(name, expected[name], rounded))
+        for name, count in (unwritten or {}).items():
+            self._note_unwritten(name, feed, count)
 
     def result(self) -> OutputsResult:
         """Judge all feeds together."""
@@ -137,26 +159,40 @@ class OutputsCheck:
             return f"The variant gives shape {actual.shape}, the reference {expected.shape}"
         return None
 
-    def _compare(self, name: str, feed: int, actual: np.ndarray, expected: np.ndarray) -> None:
+    def _compare(
+        self, name: str, feed: int, actual: np.ndarray, expected: np.ndarray, rounded: np.ndarray | None
+    ) -> None:
+        parts = self._outputs[name].parts
         for region in self._regions_of(name, expected.shape):
-            parts = self._outputs[name].parts
             if region.label not in parts:
-                parts[region.label] = _Part(region.tolerance, self._comparison(region.tolerance))
-            pair = region.select(actual), region.select(expected)
-            parts[region.label].comparison.update(*pair, feed=feed)
-            parts[region.label].places[feed] = region, expected.shape
-            self._rank(feed, region.tolerance, *pair)
+                parts[region.label] = self._part(region.tolerance)
+            parts[region.label].update(region, feed, actual, expected, rounded)
+            self._rank(feed, region.tolerance, region.select(actual), region.select(expected))
 
-    def _comparison(self, tolerance: Tolerance) -> TensorComparison:
-        # Dtypes are compared before; a half output against its float32 reference is meant to differ here.
-        return TensorComparison(tolerance, self._precision, same_dtype=False)
+    def _rounded(self, name: str, expected: np.ndarray, rounded: Tensors | None) -> np.ndarray | None:
+        if rounded is None:
+            return None
+        array = rounded.get(name)
+        if array is not None and array.shape == expected.shape:
+            return array
+        found = "does not give it" if array is None else f"gives shape {array.shape}"
+        self._outputs[name].notes["rounded"] = f"Errors are not told apart here: the rounded graph {found}."
+        return None
+
+    def _part(self, tolerance: Tolerance) -> Part:
+        return Part(tolerance, comparison(tolerance, self._precision), Triangle(tolerance, self._precision))
+
+    def _note_unwritten(self, name: str, feed: int, count: int) -> None:
+        if count and name in self._outputs:
+            self._outputs[name].unwritten_count += count
+            self._note_failure(math.inf, feed)
 
     def _rank(self, feed: int, tolerance: Tolerance, actual: np.ndarray, expected: np.ndarray) -> None:
         # A share of elements, or an SQNR, over all feeds fails only where it fails on one feed alone: some feed that
         # fails by itself is always found, and replaying it fails as well.
-        comparison = self._comparison(tolerance)
-        comparison.update(actual, expected, feed=feed)
-        difference = comparison.result()
+        alone = comparison(tolerance, self._precision)
+        alone.update(actual, expected, feed=feed)
+        difference = alone.result()
         if judge(difference, tolerance).verdict is Verdict.FAIL:
             self._note_failure(difference.headroom, feed)
 
@@ -164,7 +200,7 @@ class OutputsCheck:
         if self._worst is None or severity > self._worst[0]:
             self._worst = severity, feed
 
-    def _outcomes(self, name: str, output: _Output) -> Iterator[TensorOutcome]:
+    def _outcomes(self, name: str, output: Output) -> Iterator[TensorOutcome]:
         empty = TensorOutcome(
             output=name,
             shape=output.shape,
@@ -176,52 +212,17 @@ class OutputsCheck:
             noise_floor_db=NOISE_FLOOR_DB[self._precision],
         )
         if output.structure_reason:
-            yield replace(empty, verdict=Verdict.FAIL, reasons=(output.structure_reason,))
+            judged = [replace(empty, verdict=Verdict.FAIL, reasons=(output.structure_reason,))]
         elif not output.parts:
-            yield empty
+            judged = [empty]
         else:
-            for label, part in output.parts.items():
-                yield _judge_part(replace(empty, output=label, tolerance=part.tolerance), part)
-
-
-@dataclass(slots=True)
-class _Part:
-    """One region of an output; ``places`` has the region as it was cut and the whole shape, for each feed."""
-
-    tolerance: Tolerance
-    comparison: TensorComparison
-    places: dict[int, tuple[RegionTolerance, tuple[int, ...]]] = field(default_factory=dict)
-
-    def whole(self, element: Element | None) -> Element | None:
-        """Return an element of the region with its index in the whole tensor."""
-        if element is None:
-            return None
-        region, shape = self.places[element.feed]
-        return replace(element, index=region.whole_index(shape, element.index))
-
-
-@dataclass(slots=True)
-class _Output:
-    """One output over all feeds: its structure, or else its parts."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    structure_reason: str | None = None
-    parts: dict[str, _Part] = field(default_factory=dict)
-
-
-def _judge_part(outcome: TensorOutcome, part: _Part) -> TensorOutcome:
-    difference = part.comparison.result()
-    judgement = judge(difference, part.tolerance)
-    placed = replace(
-        difference,
-        worst_absolute=part.whole(difference.worst_absolute),
-        worst_relative=part.whole(difference.worst_relative),
-        first_nonfinite=part.whole(difference.first_nonfinite),
-    )
-    return replace(
-        outcome, verdict=judgement.verdict, reasons=judgement.reasons, notes=judgement.notes, difference=placed
-    )
+            judged = [
+                part.outcome(replace(empty, output=label, tolerance=part.tolerance))
+                for label, part in output.parts.items()
+            ]
+        for outcome in judged:
+            noted = replace(outcome, notes=(*outcome.notes, *output.notes.values()))
+            yield with_unwritten(noted, output.unwritten_count)
 
 
 def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
@@ -251,7 +252,7 @@ def severity(tensor: TensorOutcome) -> float:
 
 def _finding(tensor: TensorOutcome) -> str:
     difference = tensor.difference
-    if difference is None or not difference.mismatch_count:
+    if difference is None or not difference.mismatch_count or tensor.unwritten_count:
         return tensor.reasons[0]
     count, total = difference.mismatch_count, difference.element_count
     share = f"{count} / {total} ({100 * count / total:.3g} %)"

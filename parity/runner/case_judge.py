@@ -5,48 +5,33 @@ from __future__ import annotations
 import shlex
 import time
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import ml_dtypes  # noqa: F401 - teaches numpy.dtype() the name bfloat16
-import numpy as np
-
-from parity.case.feeds import open_feeds
-from parity.case.regions import tolerances_for
-from parity.checks.outputs import OutputsCheck, OutputsResult, reference_scales
+from parity.checks.outputs import OutputsCheck
 from parity.errors import ParityError, RunError
-from parity.graph import load_model
-from parity.precision import forecast
-from parity.results import ModelRecord, Outcome
+from parity.results import Outcome
+from parity.runner.engine_judge import judge_engine
 from parity.runner.message import failure_text, with_error
-from parity.runner.reference import PreparedCase, StoredFeed, prepare_case
+from parity.runner.planned import PlannedVariant, plan_variant, typed_inputs
+from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.replay import FeedNote, write_feed
-from parity.runner.selection import variant_label
+from parity.runner.rounded import RoundedOutputs
+from parity.runner.selection import OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
 from parity.runner.settings import JudgeSettings, relative_path
 from parity.runner.store import TensorStore
-from parity.tolerance import Precision
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
     from parity.backends import Backend
     from parity.case import Case, Variant
-    from parity.case.regions import RegionTolerance
-    from parity.graph import TensorInfo
-    from parity.precision import Forecast
     from parity.results import CaseRecord
     from parity.runner.folder import RunFolder
 
-    Tensors = Mapping[str, np.ndarray]
-    RegionsOf = Callable[[str, tuple[int, ...]], tuple[RegionTolerance, ...]]
-
-_HALF_DTYPES = {Precision.FP16: "float16", Precision.BF16: "bfloat16"}
-
-OUTPUTS = "outputs"
 CASE = "case"
 """The check of an outcome that stands for a whole case which could not be opened."""
 
@@ -59,7 +44,8 @@ def open_case_judge(case: Case, settings: JudgeSettings | None = None) -> CaseJu
 class CaseJudge:
     """Judges the variants of one case.
 
-    Feeds and reference outputs are made when the first variant is judged, once, and kept on disk until it is closed.
+    Feeds and reference outputs are made when the first variant is judged, once, and kept on disk until it is closed;
+    so are the outputs of rounded graphs that engines are compared with.
     """
 
     def __init__(self, case: Case, settings: JudgeSettings) -> None:
@@ -67,14 +53,17 @@ class CaseJudge:
         self._settings = settings
         self._stack = ExitStack()
         self._prepared: PreparedCase | ParityError | None = None
+        self._store: TensorStore | None = None
+        self._planned: dict[str, PlannedVariant] = {}
+        self._rounded: dict[str, RoundedOutputs] = {}
 
     @property
     def record(self) -> CaseRecord | None:
         """What the case is made of, as soon as its feeds and reference are made."""
         return self._prepared.record if isinstance(self._prepared, PreparedCase) else None
 
-    def judge_variant(self, variant: Variant, backend: Backend, folder: RunFolder | None = None) -> Outcome:
-        """Judge the outputs of a variant; whatever goes wrong is in the outcome.
+    def judge_variant(self, variant: Variant, backend: Backend, folder: RunFolder | None = None) -> Iterator[Outcome]:
+        """Yield an outcome for each check of a variant; whatever goes wrong is in the outcome.
 
         Parameters
         ----------
@@ -86,32 +75,47 @@ class CaseJudge:
         RunError
             The failing feed cannot be written: there is no sense in going on.
         """
+        pending = {check: self._blank(variant, backend, check) for check in checks_of(backend.name)}
+        if reason := reason_to_skip(variant, backend):
+            yield from (replace(o, verdict=Verdict.SKIPPED, headline=reason, message=reason) for o in pending.values())
+            return
         start = time.perf_counter()
-        outcome = Outcome(
-            case=self._case.name,
-            variant=variant_label(variant.name, backend.name),
-            precision=str(variant.options.precision),
-            check=OUTPUTS,
-            verdict=Verdict.ERROR,
-            headline="",
-        )
         try:
-            outcome = self._judge(variant, backend, folder, outcome)
+            for outcome in self._judge(variant, backend, folder, pending):
+                del pending[outcome.check]
+                yield replace(outcome, duration_s=time.perf_counter() - start)
+                start = time.perf_counter()
         except RunError:
             raise
         except ParityError as error:
-            outcome = with_error(outcome, error)
+            yield from self._told(pending, error, start)
         except Exception as error:
             if self._settings.debug:
                 raise
-            outcome = with_error(outcome, error)
-        return replace(outcome, duration_s=time.perf_counter() - start)
+            yield from self._told(pending, error, start)
+
+    def _told(self, pending: dict[str, Outcome], error: Exception, start: float) -> Iterator[Outcome]:
+        """Yield the outcomes that an error left open: the first tells it, the others that they depended on that one."""
+        first, *others = pending.values()
+        yield replace(with_error(first, error), duration_s=time.perf_counter() - start)
+        because = f"not judged, because {first.check} could not be"
+        yield from (replace(other, headline=because, message=because) for other in others)
+
+    def _blank(self, variant: Variant, backend: Backend, check: str) -> Outcome:
+        return Outcome(
+            case=self._case.name,
+            variant=variant_label(variant.name, backend.name),
+            precision=str(variant.options.precision),
+            check=check,
+            verdict=Verdict.ERROR,
+            headline="",
+        )
 
     def _prepare(self) -> PreparedCase:
         if self._prepared is None:
-            store = self._stack.enter_context(TensorStore())
+            self._store = self._stack.enter_context(TensorStore())
             try:
-                self._prepared = prepare_case(self._case, self._settings, store)
+                self._prepared = prepare_case(self._case, self._settings, self._store)
             except RunError:
                 raise
             except ParityError as error:
@@ -121,95 +125,38 @@ class CaseJudge:
             raise self._prepared
         return self._prepared
 
-    def _judge(self, variant: Variant, backend: Backend, folder: RunFolder | None, outcome: Outcome) -> Outcome:
-        prepared = self._prepare()
-        made = self._forecast(variant, prepared)
-        scales = self._scales(variant, prepared)
-        result = self._check(variant, backend, prepared, made, scales)
-        judged = replace(
-            outcome,
-            verdict=result.verdict,
-            headline=result.headline,
-            tensors=result.tensors,
-            model=_model_record(prepared, made),
-            feed_count=result.feed_count,
+    def _plan(self, variant: Variant) -> PlannedVariant:
+        if variant.name not in self._planned:
+            self._planned[variant.name] = plan_variant(self._case, variant, self._prepare(), self._settings)
+        return self._planned[variant.name]
+
+    def _judge(
+        self, variant: Variant, backend: Backend, folder: RunFolder | None, pending: dict[str, Outcome]
+    ) -> Iterator[Outcome]:
+        planned = self._plan(variant)
+        tell = Teller(self._case, planned, folder)
+        if not is_engine_backend(backend):
+            yield tell(judge_forecast(planned, backend, self._settings, pending[OUTPUTS]))
+            return
+        assert self._store is not None
+        rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings, self._store))
+        yield from map(
+            tell,
+            judge_engine(
+                planned,
+                backend,
+                dict(pending),
+                rounded,
+                timeout_s=self._settings.build_timeout_s,
+                command=tell.command(pending[OUTPUTS]),
+            ),
         )
-        if folder is not None and result.worst_feed is not None:
-            feed = next(feed for feed in prepared.feeds if feed.number == result.worst_feed)
-            judged = self._with_feed(judged, variant, feed, folder, scales)
-        return replace(judged, message=failure_text(judged, self._command(judged)))
-
-    def _forecast(self, variant: Variant, prepared: PreparedCase) -> Forecast:
-        source = self._case.calibration
-
-        def calibration() -> Iterable[Tensors]:
-            assert source is not None
-            return (feed.tensors for feed in open_feeds(source, prepared.interface, self._case.batch_size))
-
-        return forecast(
-            prepared.model,
-            variant.options,
-            calibration if source is not None else None,
-            typed_model=load_model(variant.typed_model) if variant.typed_model else None,
-            cache=self._settings.cache,
-        )
-
-    def _scales(self, variant: Variant, prepared: PreparedCase) -> Mapping[str, float]:
-        scales = reference_scales(self._regions_of(variant), [feed.expected for feed in prepared.feeds])
-        note = prepared.note
-        # One feed alone has another scale than all of them: a saved feed brings the scale it was judged by.
-        return {**scales, **note.scales} if note is not None and note.variant == variant.name else scales
-
-    def _regions_of(self, variant: Variant) -> RegionsOf:
-        @cache
-        def regions_of(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
-            return tolerances_for(self._case, variant, output, shape)
-
-        return regions_of
-
-    def _check(
-        self,
-        variant: Variant,
-        backend: Backend,
-        prepared: PreparedCase,
-        made: Forecast,
-        scales: Mapping[str, float],
-    ) -> OutputsResult:
-        options = variant.options
-        regions_of = _scaled(self._regions_of(variant), scales)
-        session_options = replace(self._settings.session, graph_optimizations=made.graph_optimizations)
-        with backend.open(made.rounded, session_options) as session:
-            halves = _half_tensors(session.inputs, options.io_precision)
-            check = OutputsCheck(regions_of, options.precision, _half_tensors(session.outputs, options.io_precision))
-            for feed in prepared.feeds:
-                check.update(feed.number, session.run(_typed_inputs(feed.tensors, halves)), dict(feed.expected))
-        return check.result()
-
-    def _with_feed(
-        self, outcome: Outcome, variant: Variant, feed: StoredFeed, folder: RunFolder, scales: Mapping[str, float]
-    ) -> Outcome:
-        path = folder.feed_path(outcome.case, outcome.variant, feed.number)
-        dtypes = {name: tensor.dtype.name for name, tensor in feed.tensors.items()}
-        note = FeedNote(self._case.name, variant.name, feed.number, feed.name, dict(scales), dtypes)
-        write_feed(path, feed.tensors, note)
-        return replace(
-            outcome,
-            failing_feed=path.relative_to(folder.path).as_posix(),
-            replay=self._command(outcome, path),
-        )
-
-    def _command(self, outcome: Outcome, feed: Path | None = None) -> str:
-        if outcome.replay:
-            return outcome.replay
-        backend = outcome.variant.rpartition("@")[2]
-        words = ["parity", "run", relative_path(self._case.folder), "--variant", outcome.variant]
-        words += ["--backend", backend] if backend != "onnxruntime" else []
-        words += ["--feed", relative_path(feed)] if feed else []
-        return shlex.join(words)
 
     def close(self) -> None:
         """Free the temporary folder."""
         self._prepared = None
+        self._planned.clear()
+        self._rounded.clear()
         self._stack.close()
 
     def __enter__(self) -> CaseJudge:
@@ -221,44 +168,61 @@ class CaseJudge:
         self.close()
 
 
-def _scaled(regions_of: RegionsOf, scales: Mapping[str, float]) -> RegionsOf:
-    @cache
-    def scaled(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
-        return tuple(
-            replace(region, tolerance=region.tolerance.absolute(scales[region.label]))
-            if region.tolerance.atol_unit == "rms"
-            else region
-            for region in regions_of(output, shape)
+def judge_forecast(
+    planned: PlannedVariant, backend: Backend, settings: JudgeSettings, blank: Outcome
+) -> tuple[Outcome, int | None]:
+    """Execute the rounded graph and judge its outputs; return the outcome and the worst feed's number."""
+    with backend.open(planned.made.rounded, planned.rounded_options(settings.session)) as session:
+        halves = planned.half_tensors(session.inputs)
+        check = OutputsCheck(planned.regions_of, planned.precision, planned.half_tensors(session.outputs))
+        for feed in planned.prepared.feeds:
+            check.update(feed.number, session.run(typed_inputs(feed.tensors, halves)), dict(feed.expected))
+    result = check.result()
+    outcome = replace(
+        blank,
+        verdict=result.verdict,
+        headline=result.headline,
+        tensors=result.tensors,
+        model=planned.record,
+        feed_count=result.feed_count,
+    )
+    return outcome, result.worst_feed
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Completes an outcome with its message, and with the worst feed and the command that replays it."""
+
+    case: Case
+    planned: PlannedVariant
+    folder: RunFolder | None
+
+    def __call__(self, judged: tuple[Outcome, int | None]) -> Outcome:
+        """Return the completed outcome; the worst feed's number is None where none is to be saved."""
+        outcome, worst_feed = judged
+        if self.folder is not None and worst_feed is not None:
+            outcome = self._with_feed(outcome, worst_feed, self.folder)
+        if outcome.message:
+            return outcome
+        return replace(outcome, message=failure_text(outcome, outcome.replay or self.command(outcome)))
+
+    def _with_feed(self, outcome: Outcome, number: int, folder: RunFolder) -> Outcome:
+        feed = next(feed for feed in self.planned.prepared.feeds if feed.number == number)
+        path = folder.feed_path(outcome.case, outcome.variant, feed.number)
+        dtypes = {name: tensor.dtype.name for name, tensor in feed.tensors.items()}
+        scales = dict(self.planned.scales)
+        note = FeedNote(self.case.name, self.planned.variant.name, feed.number, feed.name, scales, dtypes)
+        write_feed(path, feed.tensors, note)
+        return replace(
+            outcome,
+            failing_feed=path.relative_to(folder.path).as_posix(),
+            replay=self.command(outcome, path),
         )
 
-    return scaled
-
-
-def _half_tensors(tensors: Iterable[TensorInfo], io_precision: Precision) -> dict[str, str]:
-    """Return which inputs or outputs a variant has in its own half precision, with their dtype."""
-    dtype = _HALF_DTYPES.get(io_precision)
-    return {info.name: info.dtype for info in tensors if info.dtype == dtype}
-
-
-def _typed_inputs(tensors: Tensors, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Return a feed with the inputs that ``dtypes`` names in its dtypes."""
-    # A value beyond the half range becomes infinite, as it would in an engine; the check shows what comes of it.
-    with np.errstate(over="ignore"):
-        return {
-            name: tensor.astype(np.dtype(dtypes[name])) if name in dtypes else tensor
-            for name, tensor in tensors.items()
-        }
-
-
-def _model_record(prepared: PreparedCase, made: Forecast) -> ModelRecord:
-    return ModelRecord(
-        reference_sha256=prepared.record.model_sha256,
-        typed_sha256=made.typed_sha256,
-        rounded_sha256=made.rounded_sha256,
-        node_count=len(prepared.model.graph.node),
-        nodes_changed=made.nodes_changed,
-        rounded_tensor_count=made.rounded_tensor_count,
-        folded_node_count=made.folded_node_count,
-        rounding=made.rounding,
-        notes=tuple(made.notes),
-    )
+    def command(self, outcome: Outcome, feed: Path | None = None) -> str:
+        """Return the command that judges an outcome's variant again, on a saved feed where one is given."""
+        backend = outcome.variant.rpartition("@")[2].partition("-")[0]
+        words = ["parity", "run", relative_path(self.case.folder), "--variant", outcome.variant]
+        words += ["--backend", backend] if backend != "onnxruntime" else []
+        words += ["--feed", relative_path(feed)] if feed else []
+        return shlex.join(words)

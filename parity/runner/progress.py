@@ -12,8 +12,12 @@ class Progress(Protocol):
         """Begin; ``total`` outcomes will come."""
         ...
 
-    def advance(self, label: str) -> None:
-        """One more outcome is on disk; ``label`` names its case and variant."""
+    def begin(self, label: str) -> None:
+        """Work on something begins; ``label`` names its case and variant."""
+        ...
+
+    def advance(self) -> None:
+        """One more outcome is on disk."""
         ...
 
     def finish(self) -> None:
@@ -27,7 +31,10 @@ class SilentProgress:
     def start(self, total: int) -> None:
         """Show nothing."""
 
-    def advance(self, label: str) -> None:
+    def begin(self, label: str) -> None:
+        """Show nothing."""
+
+    def advance(self) -> None:
         """Show nothing."""
 
     def finish(self) -> None:

@@ -16,6 +16,7 @@ from parity.case.recorded import open_recorded, open_reference_function
 from parity.graph import hash_model, load_model, model_interface
 from parity.options import Provider, SessionOptions
 from parity.results import CaseRecord
+from parity.runner.output_cache import CachedSession, OutputCache
 from parity.runner.replay import FeedNote, read_feed
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from parity.runner.store import StoredTensors, TensorStore
 
     Tensors = Mapping[str, np.ndarray]
-    ReferenceFunction = Callable[[int, Tensors], Tensors]
-    """Reference outputs from a feed's number and tensors."""
+    ReferenceFunction = Callable[["NumberedFeed"], Tensors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class StoredFeed:
     name: str
     tensors: StoredTensors
     expected: StoredTensors
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,11 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     digest = hashlib.sha256()
     stored = []
     with ExitStack() as stack:
-        reference = _open_reference(case, model, interface, stack)
+        reference = _open_reference(case, settings, model, interface, stack)
         for feed in feeds:
             digest.update(feed.sha256.encode())
-            expected = store.put(reference(feed.number, feed.tensors))
-            stored.append(StoredFeed(feed.number, feed.name, store.put(feed.tensors), expected))
+            expected = store.put(reference(feed))
+            stored.append(StoredFeed(feed.number, feed.name, store.put(feed.tensors), expected, feed.sha256))
     record = CaseRecord(
         name=case.name,
         description=case.description,
@@ -119,16 +120,19 @@ def _open_feeds(
     return None, (NumberedFeed(i, feed.name, feed.tensors, feed.sha256) for i, feed in enumerate(feeds))
 
 
-def _open_reference(case: Case, model: ModelProto, interface: ModelInterface, stack: ExitStack) -> ReferenceFunction:
+def _open_reference(
+    case: Case, settings: JudgeSettings, model: ModelProto, interface: ModelInterface, stack: ExitStack
+) -> ReferenceFunction:
     match case.reference.kind:
         case ReferenceKind.RECORDED:
             feed_count = len(open_feeds(case.evaluation, interface, case.batch_size))
             recorded = open_recorded(case, interface, feed_count)
-            return lambda number, _tensors: recorded[number]
+            return lambda feed: recorded[feed.number]
         case ReferenceKind.PYTHON:
             function = open_reference_function(case, interface)
-            return lambda _number, tensors: function(tensors)
+            return lambda feed: function(feed.tensors)
         case ReferenceKind.ONNXRUNTIME:
             options = SessionOptions(provider=Provider(case.reference.provider))
-            session = stack.enter_context(get_backend("onnxruntime").open(model, options))
-            return lambda _number, tensors: session.run(tensors)
+            cache = OutputCache(settings.cache, model, options)
+            session = stack.enter_context(CachedSession(cache, lambda: get_backend("onnxruntime").open(model, options)))
+            return lambda feed: session.run(feed.sha256, lambda _session: feed.tensors)

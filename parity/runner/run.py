@@ -4,53 +4,61 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from parity.backends import get_backend
+from parity.backends import open_backends
 from parity.case.loader import CASE_FILE, load_case
 from parity.environment import describe_environment
 from parity.errors import FeedError, ParityError, RunError
 from parity.graph import hash_model, load_model
 from parity.results import CaseRecord, Environment, Outcome, Run
-from parity.runner.case_judge import CASE, OUTPUTS, open_case_judge
+from parity.runner.case_judge import CASE, open_case_judge
 from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
+from parity.runner.given_engines import with_engines
 from parity.runner.message import with_error
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.replay import read_feed
-from parity.runner.selection import require_known, select_variants, variant_label
+from parity.runner.selection import checks_of, require_known, select_variants, variant_label, workers_of
 from parity.runner.settings import selection_of, with_selection
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import TracebackType
 
-    from parity.backends import Backend
+    from parity.backends import Backend, TensorRTSettings
     from parity.case import Case, Variant
     from parity.runner.settings import JudgeSettings, RunSettings
+
+    OpenBackends = Callable[[Sequence[str], TensorRTSettings], AbstractContextManager[Sequence[Backend]]]
 
 
 _LOG = logging.getLogger(__name__)
 
 
 def run_cases(
-    settings: RunSettings, progress: Progress | None = None, find_backend: Callable[[str], Backend] = get_backend
+    settings: RunSettings, progress: Progress | None = None, open_backends: OpenBackends = open_backends
 ) -> Run:
     """Judge the selected variants of cases, and leave a run on disk: ``open_run`` and ``OpenRun.judge_all``."""
-    opened = open_run(settings, find_backend)
-    opened.judge_all(progress)
-    return opened.run
+    with open_run(settings, open_backends) as opened:
+        opened.judge_all(progress)
+        return opened.run
 
 
-def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get_backend) -> OpenRun:
+def open_run(settings: RunSettings, open_backends: OpenBackends = open_backends) -> OpenRun:
     """Check what is asked for, then make the run's folder, or reopen that of ``settings.resume``.
+
+    Close what is returned: it holds the workers of TensorRT.
 
     Parameters
     ----------
-    find_backend
-        Gives a backend by its name.
+    open_backends
+        Opens the backends of given names; they are closed by its context.
 
     Raises
     ------
@@ -66,26 +74,40 @@ def open_run(settings: RunSettings, find_backend: Callable[[str], Backend] = get
     if reopened is not None:
         settings = with_selection(settings, reopened[1].selection)
     cases, broken = _load_cases(settings)
-    if not broken:
-        # A case that does not load may be the one that has the variant.
-        require_known(cases, settings.backends, settings.variants)
-    backends = {name: find_backend(name) for name in settings.backends}
-    for backend in backends.values():
-        # Asking for its version is what tells that a runtime is missing, before anything is on disk.
-        _LOG.debug("judging on %s %s", backend.name, backend.version)
+    cases = with_engines(cases, settings.engines, settings.engine_precision)
     if settings.judging.feed is not None:
         _require_feed_of(cases, settings.judging.feed)
-    plan = tuple(
-        PlannedCase(case, tuple((variant, backends[name]) for variant, name in chosen))
+    with ExitStack() as stack:
+        backends = stack.enter_context(open_backends(settings.backends, settings.tensorrt))
+        for backend in backends:
+            # Asking for its version is what tells that a runtime is missing, before anything is on disk.
+            _LOG.debug("judging on %s %s", backend.name, backend.version)
+        if not broken:
+            # A case that does not load may be the one that has the variant.
+            require_known(cases, [backend.name for backend in backends], settings.variants)
+        plan = Plan(_planned_cases(cases, backends, settings.variants), broken)
+        environment = _environment(backends)
+        if reopened is not None:
+            folder, run = reopened[0], _reopen(reopened[1], cases, environment)
+        else:
+            run = _new_run(settings, cases, environment)
+            folder = create_run_folder(settings.out, run.name, datetime.fromisoformat(run.created))
+        return OpenRun(settings.judging, folder, run, plan, stack.pop_all())
+
+
+def _planned_cases(
+    cases: Sequence[Case], backends: Sequence[Backend], patterns: Sequence[str]
+) -> tuple[PlannedCase, ...]:
+    named = {backend.name: backend for backend in backends}
+    return tuple(
+        PlannedCase(case, tuple((variant, named[name]) for variant, name in chosen))
         for case in cases
-        if (chosen := select_variants(case, settings.backends, settings.variants))
+        if (chosen := select_variants(case, list(named), patterns))
     )
-    if reopened is not None:
-        folder, run = reopened[0], _reopen(reopened[1], cases)
-    else:
-        run = _new_run(settings, cases)
-        folder = create_run_folder(settings.out, run.name, datetime.fromisoformat(run.created))
-    return OpenRun(settings.judging, folder, run, plan, broken)
+
+
+def _environment(backends: Sequence[Backend]) -> Environment:
+    return Environment(**describe_environment(), workers=workers_of(backends))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +118,30 @@ class PlannedCase:
     variants: tuple[tuple[Variant, Backend], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is to judge; ``broken`` are the outcomes of cases that do not load."""
+
+    cases: tuple[PlannedCase, ...]
+    broken: tuple[Outcome, ...]
+
+
 class OpenRun:
-    """A run that goes on. ``run`` is what is on disk, at any time; ``folder`` is where."""
+    """A run that goes on. ``run`` is what is on disk, at any time; ``folder`` is where; close it to end its workers."""
 
     def __init__(
         self,
         settings: JudgeSettings,
         folder: RunFolder,
         run: Run,
-        plan: tuple[PlannedCase, ...],
-        broken: tuple[Outcome, ...],
+        plan: Plan,
+        stack: ExitStack,
     ) -> None:
+        self._stack = stack
         self.run = run
         self.folder = folder
         self._settings = settings
         self._plan = plan
-        self._broken = broken
 
     def judge_all(self, progress: Progress | None = None) -> None:
         """Judge what is not judged yet.
@@ -126,11 +156,14 @@ class OpenRun:
         """
         progress = progress or SilentProgress()
         done = {outcome.key for outcome in self.run.outcomes}
-        pending = [(planned, self._pending(planned, done)) for planned in self._plan]
+        pending = [(planned, self._pending(planned, done)) for planned in self._plan.cases]
         self._save(self.run)
-        progress.start(len(self._broken) + sum(len(variants) for _, variants in pending))
+        progress.start(
+            len(self._plan.broken)
+            + sum(len(checks_of(backend.name)) for _, variants in pending for _, backend in variants)
+        )
         try:
-            for outcome in self._broken:
+            for outcome in self._plan.broken:
                 self._record(outcome, progress)
             for planned, variants in pending:
                 self._judge_case(planned.case, variants, progress)
@@ -142,23 +175,39 @@ class OpenRun:
         return [
             (variant, backend)
             for variant, backend in planned.variants
-            if (planned.case.name, variant_label(variant.name, backend.name), OUTPUTS) not in done
+            if any(
+                (planned.case.name, variant_label(variant.name, backend.name), check) not in done
+                for check in checks_of(backend.name)
+            )
         ]
 
     def _judge_case(self, case: Case, variants: Sequence[tuple[Variant, Backend]], progress: Progress) -> None:
         with open_case_judge(case, self._settings) as judge:
             for variant, backend in variants:
-                outcome = judge.judge_variant(variant, backend, self.folder)
-                self._record(outcome, progress, judge.record)
+                progress.begin(f"{case.name} {variant_label(variant.name, backend.name)}")
+                for outcome in judge.judge_variant(variant, backend, self.folder):
+                    self._record(outcome, progress, judge.record)
 
     def _record(self, outcome: Outcome, progress: Progress, record: CaseRecord | None = None) -> None:
         run = self.run if record is None else _with_case(self.run, record)
         self._save(run.with_outcome(outcome))
-        progress.advance(f"{outcome.case} {outcome.variant}".rstrip())
+        progress.advance()
 
     def _save(self, run: Run) -> None:
         self.folder.save(run)
         self.run = run
+
+    def close(self) -> None:
+        """End the workers of TensorRT."""
+        self._stack.close()
+
+    def __enter__(self) -> OpenRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _with_case(run: Run, record: CaseRecord) -> Run:
@@ -207,29 +256,30 @@ def _require_names_apart(names: Sequence[str]) -> None:
         raise RunError(f"{count} cases are called {name!r}; give each case of a run a name of its own")
 
 
-def _new_run(settings: RunSettings, cases: Sequence[Case]) -> Run:
+def _new_run(settings: RunSettings, cases: Sequence[Case], environment: Environment) -> Run:
     name = settings.name or (cases[0].name if len(settings.cases) == len(cases) == 1 else "run")
     return Run(
         name=name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=settings.command,
-        environment=Environment(**describe_environment()),
+        environment=environment,
         selection=selection_of(settings),
     )
 
 
-def _reopen(saved: Run, cases: Sequence[Case]) -> Run:
+def _reopen(saved: Run, cases: Sequence[Case], environment: Environment) -> Run:
     """Return a saved run without its errors, which are tried again; its other outcomes stay.
 
     Raises
     ------
     RunError
-        A package, a case file or a model is not what it was.
+        A package, a worker of TensorRT, a case file or a model is not what it was.
     ModelError
         A model cannot be read any more.
     """
-    packages = describe_environment()["packages"]
-    changed = {name for name, _ in packages.items() ^ saved.environment.packages.items()}
+    changed = {name for name, _ in environment.packages.items() ^ saved.environment.packages.items()}
+    known = {worker.name: worker for worker in saved.environment.workers}
+    changed |= {worker.name for worker in environment.workers if known.get(worker.name) != worker}
     if changed:
         raise RunError(f"{saved.name}: was made with another version of {', '.join(sorted(changed))}; start a new run")
     records = {record.name: record for record in saved.cases}

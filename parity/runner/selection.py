@@ -1,20 +1,61 @@
-"""Which variants of a case run where: names, wildcards and labels."""
+"""Which variants of a case run where, and by which checks: names, wildcards and labels."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
+from parity.build_options import Quantization
 from parity.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from parity.backends import Backend
+    from parity.backends.engine import EngineBackend
     from parity.case import Case, Variant
+    from parity.results import WorkerRecord
+
+OUTPUTS, CENSUS, INVARIANTS = "outputs", "census", "invariants"
+
+FORECAST_CHECKS = (OUTPUTS,)
+PROVIDER_CHECKS = (OUTPUTS, INVARIANTS)
+ENGINE_CHECKS = (OUTPUTS, CENSUS, INVARIANTS)
+
+
+def is_engine_backend(backend: Backend) -> TypeGuard[EngineBackend]:
+    """Whether a backend builds engines."""
+    return hasattr(backend, "open_engine")
+
+
+def checks_of(backend: str) -> tuple[str, ...]:
+    """Return the checks of a variant that a backend of this name executes, in the order they are made."""
+    if backend.startswith("tensorrt"):
+        return ENGINE_CHECKS
+    # Providers of ONNX Runtime have no engine inspector to take a census from.
+    return PROVIDER_CHECKS if backend.startswith("onnxruntime-") else FORECAST_CHECKS
+
+
+def workers_of(backends: Iterable[Backend]) -> tuple[WorkerRecord, ...]:
+    """Return the interpreters that TensorRT runs in."""
+    found = (backend.worker for backend in backends if is_engine_backend(backend))
+    return tuple(worker for worker in found if worker is not None)
+
+
+def reason_to_skip(variant: Variant, backend: Backend) -> str:
+    """Return why a backend has nothing of a variant to execute; empty where it has."""
+    if is_engine_backend(backend):
+        return ""
+    if variant.engine is not None or variant.network:
+        what = "an engine file" if variant.engine is not None else "a network of TensorRT's own"
+        return f"is {what}, which only TensorRT executes; judge it with --backend tensorrt"
+    if variant.build.quantization is Quantization.IMPLICIT:
+        return "takes its scales from TensorRT's own calibrator; judge it with --backend tensorrt"
+    return ""
 
 
 def variant_label(variant: str, backend: str) -> str:
-    """Return a variant's name in a run: ``fp16@onnxruntime``."""
+    """Return a variant's name in a run: ``fp16@onnxruntime``, ``fp16@tensorrt-8.6``."""
     return f"{variant}@{backend}"
 
 
@@ -24,7 +65,8 @@ def select_variants(case: Case, backends: Sequence[str], patterns: Sequence[str]
     Parameters
     ----------
     patterns
-        Names or wildcards of variants (``fp16``, ``int8*``) or of their labels (``fp16@onnxruntime``); all if empty.
+        Names or wildcards of variants (``fp16``, ``int8*``) or of their labels (``fp16@onnxruntime``,
+        ``fp16@tensorrt`` for TensorRT of any version); all if empty.
     """
     return tuple(
         (variant, backend)
@@ -53,4 +95,5 @@ def require_known(cases: Iterable[Case], backends: Sequence[str], patterns: Sequ
 
 def _matches(pattern: str, variant: str, backend: str) -> bool:
     name, at, where = pattern.partition("@")
-    return fnmatchcase(variant, name) and (not at or fnmatchcase(backend, where))
+    runs_there = fnmatchcase(backend, where) or backend.partition("-")[0] == where
+    return fnmatchcase(variant, name) and (not at or runs_there)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parity.backends import TensorRTSettings
 from parity.errors import RunError
 from parity.options import Provider, SessionOptions
+from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,8 @@ class JudgeSettings:
         Where calibration results are kept; nowhere if None.
     debug
         Whether an unexpected exception is raised rather than told in an outcome.
+    build_timeout_s
+        The longest that building one engine may take.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -42,6 +46,7 @@ class JudgeSettings:
     feed: Path | None = None
     cache: Path | None = None
     debug: bool = False
+    build_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -70,6 +75,12 @@ class RunSettings:
         The folder of a run to go on with. Its selection replaces the one given here.
     command
         The command line, for the record.
+    tensorrt
+        Where TensorRT is, if one of ``backends`` asks for it.
+    engines
+        Engine files that are judged in place of the one case's variants.
+    engine_precision
+        What they claim to be; what their own header says if None.
     """
 
     cases: tuple[Path, ...] = ()
@@ -80,6 +91,9 @@ class RunSettings:
     allow_python: bool = True
     resume: Path | None = None
     command: tuple[str, ...] = ()
+    tensorrt: TensorRTSettings = field(default_factory=TensorRTSettings)
+    engines: tuple[Path, ...] = ()
+    engine_precision: Precision | None = None
     judging: JudgeSettings = field(default_factory=JudgeSettings)
 
 
@@ -105,6 +119,9 @@ def selection_of(settings: RunSettings) -> dict[str, list[str]]:
         "provider": [str(judging.session.provider)],
         "thread_count": [str(judging.session.thread_count)],
         "timeout_s": [str(judging.session.timeout_s)],
+        "tensorrt_python": list(settings.tensorrt.interpreters),
+        "engines": [relative_path(path) for path in settings.engines],
+        "engine_precision": [] if settings.engine_precision is None else [str(settings.engine_precision)],
     }
 
 
@@ -140,6 +157,9 @@ def with_selection(settings: RunSettings, selection: Mapping[str, list[str]]) ->
             cases=tuple(Path(case) for case in selection["cases"]),
             variants=tuple(selection["variants"]),
             backends=tuple(selection["backends"]),
+            tensorrt=replace(settings.tensorrt, interpreters=tuple(selection.get("tensorrt_python", ()))),
+            engines=tuple(Path(path) for path in selection.get("engines", ())),
+            engine_precision=next((Precision(name) for name in selection.get("engine_precision", ())), None),
             judging=judging,
         )
     except (KeyError, ValueError) as error:

@@ -277,6 +277,36 @@ def test_extremes_over_many_blocks_are_those_of_computing_everything(kind, atol,
         assert difference.headroom == (error[differing] / allowed[differing]).max()
 
 
+@pytest.mark.parametrize("tolerance", [Tolerance(0.0, 1e-3, "rtol alone is zero"), LOOSE])
+@pytest.mark.parametrize("values", [(50.0, 49.0), (1e-9, 6e-5), (0.0, 6e-5), (1.2e-4, 1.8e-4)])
+def test_a_record_of_any_kind_is_found_in_a_later_block_of_a_region(values, tolerance):
+    expected = normal(900_000, 22).reshape(1000, 900)
+    actual = expected + np.float32(1e-5) * normal(900_000, 23).reshape(1000, 900)
+    expected[990, 7], actual[990, 7] = values
+    # This one is the record of headroom that only the first pair breaks.
+    expected[5, 7], actual[5, 7] = 50.0, 50.125
+    region = (slice(2, 998),)
+    comparison = TensorComparison(tolerance, Precision.FP16)
+    comparison.update(actual, expected, region=region)
+    difference = comparison.result()
+    a, e = actual[region].astype(float), expected[region].astype(float)
+    error = np.abs(a - e)
+    assert difference.headroom == (error / (tolerance.atol + tolerance.rtol * np.abs(e))).max()
+    relative = np.divide(error, np.abs(e), out=np.zeros_like(e), where=e != 0)
+    assert difference.worst_relative.difference == relative.max()
+    row, column = np.unravel_index(relative.argmax(), relative.shape)
+    assert difference.worst_relative.index == (row + 2, column)
+    exponents = np.where(e == 0, -14, np.frexp(e)[1] - 1)
+    assert difference.max_ulp == (error / 2.0 ** (np.maximum(exponents, -14) - 10)).max()
+
+
+def test_a_headroom_that_grows_by_little_is_found_although_no_other_record_grows():
+    expected = np.linspace(1, 4, 400_000)
+    actual = expected + np.linspace(1e-3, 1.005e-3, 400_000)
+    error = actual - expected
+    assert measure(actual, expected, Tolerance(0.0, 1e-3, "a test")).headroom == error.max() / 1e-3
+
+
 def test_ulps_of_subnormal_halves_do_not_shrink():
     numbers = np.array([1, 2, 3, 1000], np.uint16).view(np.float16)
     following = np.array([2, 3, 4, 1001], np.uint16).view(np.float16)

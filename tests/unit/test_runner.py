@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shlex
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +38,15 @@ from parity.options import SessionOptions
 from parity.results import load_run
 from parity.runner import JudgeSettings, OpenRun, RunSettings, open_run, run_cases
 from parity.runner import case_judge as case_judge_module
+from parity.runner import planned as planned_module
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Sequence
 
-    from parity.backends import Backend
+    from parity.backends import Backend, TensorRTSettings
     from parity.results import Outcome
+    from parity.runner.run import OpenBackends
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +67,19 @@ def with_inputs(table: str) -> str:
     return f"{CASE_FILE[:start]}[inputs]\n{table}\n\n{CASE_FILE[end:]}"
 
 
-def fake(*faults: Fault) -> Callable[[str], Backend]:
-    return lambda name: FakeBackend(faults) if name == "fake" else get_backend(name)
+def fake(*faults: Fault) -> OpenBackends:
+    """Open the backend ``fake`` with faults."""
+
+    @contextmanager
+    def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+        yield tuple(FakeBackend(faults) if name == "fake" else get_backend(name) for name in names)
+
+    return open_backends
 
 
 def judge_with(*faults: Fault, settings: RunSettings = FAKE) -> Outcome:
     """Return the first outcome of a run with faults."""
-    return run_cases(replace(settings, variants=("fp32",)), find_backend=fake(*faults)).outcomes[0]
+    return run_cases(replace(settings, variants=("fp32",)), open_backends=fake(*faults)).outcomes[0]
 
 
 def open_with(*faults: Fault, settings: RunSettings = FAKE) -> OpenRun:
@@ -147,14 +156,14 @@ def test_every_planted_fault_of_values_or_structure_fails(fault: Fault, text: st
 
 @pytest.mark.parametrize("fault", [LateAnswer(feed=2), Crash()], ids=["late", "crash"])
 def test_a_late_answer_or_a_crash_is_an_error_and_exit_code_2(fault: Fault) -> None:
-    run = run_cases(replace(FAKE, variants=("fp32",)), find_backend=fake(fault))
+    run = run_cases(replace(FAKE, variants=("fp32",)), open_backends=fake(fault))
     assert run.outcomes[0].verdict is Verdict.ERROR
     assert "planted" in run.outcomes[0].message
     assert run.exit_code == 2
 
 
 def test_a_crash_in_one_variant_leaves_the_others() -> None:
-    run = run_cases(FAKE, find_backend=fake(Crash(session=0)))
+    run = run_cases(FAKE, open_backends=fake(Crash(session=0)))
     assert [outcome.verdict for outcome in run.outcomes] == [Verdict.ERROR, Verdict.PASS]
     assert run.is_complete
 
@@ -192,7 +201,7 @@ def replay(outcome: Outcome, *faults: Fault, settings: RunSettings = FAKE) -> Ou
         variants=(words[words.index("--variant") + 1],),
         judging=JudgeSettings(feed=Path(words[words.index("--feed") + 1])),
     )
-    return run_cases(chosen, find_backend=fake(*faults)).outcomes[0]
+    return run_cases(chosen, open_backends=fake(*faults)).outcomes[0]
 
 
 def test_a_replay_judges_the_failing_feed_alone_by_the_same_bound_and_fails_again() -> None:
@@ -348,14 +357,14 @@ def test_temporary_tensors_are_gone_after_the_run(tmp_path: Path, monkeypatch: p
 
 def break_forecast(monkeypatch: pytest.MonkeyPatch, error: BaseException, precision: str = "fp16") -> None:
     """Make the forecast of one precision raise."""
-    forecast = case_judge_module.forecast
+    forecast = planned_module.forecast
 
     def broken(model: object, options: object, *arguments: object, **keywords: object) -> object:
         if str(options.precision) == precision:
             raise error
         return forecast(model, options, *arguments, **keywords)
 
-    monkeypatch.setattr(case_judge_module, "forecast", broken)
+    monkeypatch.setattr(planned_module, "forecast", broken)
 
 
 def test_an_unexpected_exception_is_an_error_outcome_with_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,8 +390,11 @@ class Recorded:
     def start(self, total: int) -> None:
         self.events.append(total)
 
-    def advance(self, label: str) -> None:
+    def begin(self, label: str) -> None:
         self.events.append(label)
+
+    def advance(self) -> None:
+        self.events.append("one more")
 
     def finish(self) -> None:
         self.events.append("finished")
@@ -391,7 +403,7 @@ class Recorded:
 def test_progress_is_told_the_total_every_step_and_the_end() -> None:
     progress = Recorded()
     run_cases(SETTINGS, progress)
-    assert progress.events == [2, "tiny fp32@onnxruntime", "tiny fp16@onnxruntime", "finished"]
+    assert progress.events == [2, "tiny fp32@onnxruntime", "one more", "tiny fp16@onnxruntime", "one more", "finished"]
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> tuple[OpenRun, Recorded]:
@@ -424,7 +436,7 @@ def test_an_interrupted_run_is_readable_incomplete_and_resumed_where_it_stopped(
 def test_resuming_tries_errors_again() -> None:
     opened = open_with(Crash(session=0))
     opened.judge_all()
-    resumed = run_cases(RunSettings(resume=opened.folder.path), find_backend=fake())
+    resumed = run_cases(RunSettings(resume=opened.folder.path), open_backends=fake())
     assert [outcome.verdict for outcome in resumed.outcomes] == [Verdict.PASS, Verdict.PASS]
 
 
@@ -432,7 +444,7 @@ def test_resuming_repeats_the_selection(monkeypatch: pytest.MonkeyPatch) -> None
     settings = replace(FAKE, variants=("fp16",), judging=JudgeSettings(limit=1))
     opened = open_with(Crash(), settings=settings)
     opened.judge_all()
-    resumed = run_cases(RunSettings(resume=opened.folder.path / "run.json"), find_backend=fake())
+    resumed = run_cases(RunSettings(resume=opened.folder.path / "run.json"), open_backends=fake())
     assert [(outcome.variant, outcome.feed_count) for outcome in resumed.outcomes] == [("fp16@fake", 1)]
 
 

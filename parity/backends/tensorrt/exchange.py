@@ -1,0 +1,175 @@
+"""The harness's end of the exchange: arrays with the dtypes of ml_dtypes, and files.
+
+Beside a worker on this machine arrays go through mapped files, and files are paths; elsewhere both go through the
+channel, in pieces.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.backends.tensorrt.conversation import SentFile, WrittenFile
+from parity.errors import BackendError, FeedError
+from parity.worker.codec import decode, encode
+from parity.worker.tensor import CARRIERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from parity.worker.codec import Mark
+    from parity.worker.transport import Message, Receive, Send, Transport
+
+    Fields = dict[str, Any]
+    Ask = Callable[[str, Fields], Fields]
+    PathOf = Callable[[SentFile | WrittenFile], str]
+
+FILE_PIECE_BYTES = 32 * 2**20
+
+
+class Exchange:
+    """Writes requests and reads answers; the bytes of arrays go through a transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def write(self, send: Send, message: Message) -> None:
+        """Send a request, with the arrays in its ``fields``.
+
+        Raises
+        ------
+        FeedError
+            An array's dtype, or another value, cannot travel; nothing was sent.
+        """
+        self._transport.restart()
+        try:
+            fields = encode(message["fields"], self._mark)
+        except TypeError as error:
+            raise FeedError(str(error)) from None
+        self._transport.send(send, {**message, "fields": fields})
+
+    def _mark(self, value: object, where: str) -> Mark:
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{where}: {type(value).__name__} cannot travel; expected plain data, an array")
+        name = value.dtype.name
+        if name not in CARRIERS:
+            raise TypeError(f"{where}: an array of {value.dtype} cannot travel; expected one of {', '.join(CARRIERS)}")
+        carrier = value if CARRIERS[name] == name else value.view(CARRIERS[name])
+        return "array", name, list(value.shape), self._transport.put(carrier)
+
+    def read(self, receive: Receive, message: Message) -> Fields:
+        """Return an answer's fields; its arrays are the caller's own."""
+        self._transport.receive(receive, message)
+        fields: Fields = decode(message["fields"], self._array)
+        return fields
+
+    def _array(self, mark: Mark) -> np.ndarray:
+        _, name, shape, place = mark
+        carried = self._transport.get(place, shape, CARRIERS[name])
+        own = carried if carried.flags.writeable else carried.copy()
+        return own.view(_dtype(name))
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    # Its import gives NumPy the names of its dtypes.
+    import ml_dtypes  # noqa: F401
+
+    return np.dtype(name)
+
+
+def with_paths(value: Any, path: PathOf) -> Any:
+    """Return a request's fields with each file replaced by the worker's path of it."""
+    if isinstance(value, SentFile | WrittenFile):
+        return path(value)
+    if isinstance(value, dict):
+        return {key: with_paths(item, path) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_paths(item, path) for item in value]
+    return value
+
+
+class LocalFiles:
+    """Files of a worker on this machine: paths."""
+
+    def path(self, file: SentFile | WrittenFile) -> str:
+        """Return the worker's path."""
+        return str(file.path.absolute())
+
+    def fetch(self) -> None:
+        """Do nothing: the worker has written where the files belong."""
+
+    def drop(self) -> None:
+        """Do nothing: the files are the caller's."""
+
+
+class RemoteFiles:
+    """Files of one request to a worker elsewhere: sent before it, fetched after it.
+
+    They keep their names, and lie in one folder where the names differ, because an ONNX model finds its external data
+    beside itself.
+
+    Parameters
+    ----------
+    ask
+        Asks the worker for an operation.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._names: set[str] = set()
+        self._written: list[tuple[str, Path]] = []
+
+    def path(self, file: SentFile | WrittenFile) -> str:
+        """Send a file, and return the worker's path; a file that is written is sent where it exists already."""
+        name = file.path.name if file.path.name not in self._names else f"{len(self._names)}/{file.path.name}"
+        self._names.add(name)
+        if isinstance(file, WrittenFile):
+            self._written.append((name, file.path))
+        is_read = isinstance(file, SentFile) or file.path.exists()
+        return self._send(name, file.path) if is_read else self._put(name, None)
+
+    def _send(self, name: str, source: Path) -> str:
+        try:
+            with source.open("rb") as stream:
+                path = self._put(name, b"")
+                while piece := stream.read(FILE_PIECE_BYTES):
+                    self._put(name, piece)
+        except OSError as error:
+            raise BackendError(f"{source}: cannot be sent to the worker ({error.strerror})") from error
+        return path
+
+    def _put(self, name: str, piece: bytes | None) -> str:
+        data = None if piece is None else np.frombuffer(piece, np.uint8)
+        return str(self._ask("put_file", {"name": name, "data": data})["path"])
+
+    def fetch(self) -> None:
+        """Fetch what the worker has written; a file that it has not written is left as it is."""
+        for name, path in self._written:
+            self._fetch(name, path)
+
+    def _fetch(self, name: str, path: Path) -> None:
+        piece = self._get(name, 0)
+        if piece is None:
+            return
+        unfinished = path.with_name(f"{path.name}.part")
+        try:
+            with unfinished.open("wb") as stream:
+                while piece is not None and piece.size:
+                    stream.write(piece.data)
+                    piece = self._get(name, stream.tell())
+            unfinished.replace(path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise BackendError(f"{path}: cannot be written ({error.strerror}); make room or allow writing") from error
+
+    def _get(self, name: str, start: int) -> np.ndarray | None:
+        request = {"name": name, "start": start, "size": FILE_PIECE_BYTES}
+        piece: np.ndarray | None = self._ask("get_file", request)["data"]
+        return piece
+
+    def drop(self) -> None:
+        """Remove the files from the worker's machine."""
+        if self._names:
+            self._ask("drop_files", {})

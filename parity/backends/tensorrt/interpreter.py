@@ -1,0 +1,124 @@
+"""What ``--tensorrt-python`` and ``PARITY_TENSORRT_PYTHON`` name: interpreters that have TensorRT."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parity.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from execnet import XSpec
+
+VARIABLE = "PARITY_TENSORRT_PYTHON"
+_EXPECTED = "expected the path of a Python, or an execnet spec such as ssh=jetson//python=python3"
+_SPEC_BEGINNINGS = ("popen", "ssh=", "socket=", "vagrant_ssh=", "via=", "python=")
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """Where a worker is to run.
+
+    Attributes
+    ----------
+    spec
+        execnet's.
+    label
+        What the user named: for messages.
+    is_local
+        Whether it runs on this machine, so that files and memory can be shared.
+    """
+
+    spec: str
+    label: str
+    is_local: bool
+
+
+def named_interpreters(options: Sequence[str], environment: Mapping[str, str]) -> tuple[Interpreter, ...]:
+    """Return the interpreters of the options, or else of the variable, or else this one.
+
+    In the variable several are separated by ``os.pathsep``; a spec that has that character in it goes into an option.
+
+    Raises
+    ------
+    BackendUnavailable
+        One is not there or cannot be executed.
+    """
+    names = [*options] or [name for name in environment.get(VARIABLE, "").split(os.pathsep) if name]
+    return tuple(dict.fromkeys(parse_interpreter(name) for name in names or [sys.executable]))
+
+
+def parse_interpreter(name: str) -> Interpreter:
+    """Read a path or an execnet spec.
+
+    Raises
+    ------
+    BackendUnavailable
+        It is not there or cannot be executed, or the spec has a mistake.
+    """
+    if name.startswith(_SPEC_BEGINNINGS) and not Path(name).exists():
+        return _parse_spec(name)
+    path = _executable(name)
+    return Interpreter(f"popen//python={shlex.quote(path)}", path, is_local=True)
+
+
+def _parse_spec(name: str) -> Interpreter:
+    from execnet import XSpec
+
+    try:
+        spec = XSpec(name)
+    except (AttributeError, IndexError, ValueError) as error:
+        raise BackendUnavailable(
+            f"TensorRT's interpreter {name!r}: is no execnet spec ({error}); {_EXPECTED}"
+        ) from None
+    if spec.ssh and not spec.via:
+        _require_ssh(name)
+        return Interpreter(name, name, is_local=False)
+    if spec.popen and not spec.via:
+        return _with_python(name, spec)
+    raise BackendUnavailable(f"TensorRT's interpreter {name!r}: only ssh= and popen are possible; {_EXPECTED}")
+
+
+def _require_ssh(name: str) -> None:
+    if shutil.which("ssh") is None:
+        raise BackendUnavailable(f"TensorRT's interpreter {name!r}: there is no ssh on this machine; install OpenSSH")
+
+
+def _with_python(name: str, spec: XSpec) -> Interpreter:
+    if not spec.python:
+        # execnet would import itself from this process's folders otherwise.
+        return Interpreter(f"{name}//python={shlex.quote(sys.executable)}", name, is_local=True)
+    _executable(shlex.split(spec.python)[0])
+    return Interpreter(name, name, is_local=True)
+
+
+def _executable(name: str) -> str:
+    """Return an absolute path; symbolic links stay, because a virtual environment's Python is one."""
+    path = Path(name).expanduser()
+    if len(path.parts) == 1 and not path.exists():
+        found = shutil.which(name)
+        if found is None:
+            raise BackendUnavailable(f"TensorRT's interpreter {name!r}: there is no such file or command; {_EXPECTED}")
+        path = Path(found)
+    problem = _problem(path)
+    if problem:
+        raise BackendUnavailable(f"TensorRT's interpreter {name!r}: {problem}")
+    # execnet's specs separate their parts by two slashes.
+    return os.path.normpath(path.absolute())
+
+
+def _problem(path: Path) -> str:
+    if path.is_dir():
+        return f"is a folder; expected a file in it, such as {path / 'bin' / 'python'}"
+    if not path.exists():
+        return f"there is no such file; {_EXPECTED}"
+    if not os.access(path, os.X_OK):
+        return f"cannot be executed; run: chmod +x {path}, or name a Python"
+    return ""

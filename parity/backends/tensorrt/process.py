@@ -1,0 +1,282 @@
+"""``LiveConversation``: a worker's process that is started when it is first asked, and replaced when it was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parity.backends.tensorrt.archive import PACKAGE, worker_archive
+from parity.backends.tensorrt.exchange import Exchange, LocalFiles, RemoteFiles, with_paths
+from parity.backends.tensorrt.launch import ProcessGone, WorkerProcess
+from parity.errors import (
+    BackendCrash,
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    FeedError,
+    ModelError,
+    ParityError,
+    PrecisionError,
+)
+from parity.worker.errors import WorkerError
+from parity.worker.transport import ChannelTransport, MappedTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parity.backends.tensorrt.interpreter import Interpreter
+
+    Fields = dict[str, Any]
+
+_LOGGER = logging.getLogger(__name__)
+
+START_LIMIT_S = 60.0
+"""For an interpreter to start and to import NumPy: a cold network disk is slow."""
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
+_ERRORS: dict[str, type[ParityError]] = {
+    "model": ModelError,
+    "precision": PrecisionError,
+    "feed": FeedError,
+    "unavailable": BackendUnavailable,
+    "backend": BackendError,
+    "cuda": BackendCrash,
+}
+
+
+class LiveConversation:
+    """A worker in a process of its own.
+
+    Parameters
+    ----------
+    interpreter
+        Where it runs.
+    name
+        What messages call it.
+    handlers
+        The module over there that has ``HANDLERS``.
+    extra_sources
+        More modules for the worker, by file name.
+    mapped
+        Whether a worker on this machine is to share memory and files; one elsewhere never does.
+    start_limit_s
+        For its start, in seconds.
+    """
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        *,
+        name: str = "tensorrt",
+        handlers: str = f"{PACKAGE}.handlers",
+        extra_sources: Mapping[str, bytes] | None = None,
+        mapped: bool = True,
+        start_limit_s: float = START_LIMIT_S,
+    ) -> None:
+        self.name = name
+        self.interpreter = interpreter
+        self._handlers = handlers
+        self._extra_sources = dict(extra_sources or {})
+        self._is_mapped = mapped and interpreter.is_local
+        self._start_limit_s = start_limit_s
+        self._generation = 0
+        self._worker: _Worker | None = None
+
+    @property
+    def generation(self) -> int:
+        """How many workers were started so far."""
+        return self._generation
+
+    @property
+    def process_id(self) -> int | None:
+        """The worker's process on its machine; None while there is none."""
+        return self._worker.process_id if self._worker else None
+
+    def ask(self, operation: str, fields: Fields, timeout_s: float) -> Fields:
+        """Ask, and return the answer's fields; see ``Conversation``."""
+        worker = self._living_worker()
+        watchdog = worker.process.watchdog
+        doing = f'while it did "{operation}"'
+        try:
+            with watchdog.limit(timeout_s):
+                answer = worker.ask(operation, fields, timeout_s)
+            if watchdog.has_fired:
+                raise ProcessGone
+            return answer
+        except ProcessGone as gone:
+            if watchdog.has_fired:
+                raise BackendTimeout(
+                    self._lose(f"gave no answer within {timeout_s:g} s {doing}, and was ended")
+                ) from None
+            raise BackendCrash(self._lose(_join(worker.process.how_it_ended(), str(gone)) + f" {doing}")) from None
+        except WorkerFailure as failure:
+            raise self._translate(failure, doing) from None
+        except (ParityError, WorkerError) as error:
+            raise error if isinstance(error, ParityError) else BackendError(f"{self._who()}: {error}") from None
+        except BaseException:
+            # Ctrl-C, or a test's time limit: the answer would come to the next question.
+            self._drop(kill=True)
+            raise
+
+    def _living_worker(self) -> _Worker:
+        if self._worker is None:
+            self._worker = self._start()
+        elif not self._worker.process.is_alive:
+            raise BackendCrash(self._lose(f"{self._worker.process.how_it_ended()} between two requests"))
+        return self._worker
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self.interpreter, is_mapped=self._is_mapped)
+        self._generation += 1
+        watchdog = worker.process.watchdog
+        try:
+            with watchdog.limit(self._start_limit_s):
+                worker.start(worker_archive(self._extra_sources), self._handlers)
+        except ProcessGone as gone:
+            how = (
+                f"no sign of life in {self._start_limit_s:g} s" if watchdog.has_fired else worker.process.how_it_ended()
+            )
+            message = self._start_failure(worker, _join(how, str(gone)))
+            worker.end()
+            raise BackendUnavailable(message) from None
+        except WorkerFailure as failure:
+            worker.end()
+            raise self._translate(failure, "at its start") from None
+        except BaseException:
+            worker.process.kill()
+            worker.end()
+            raise
+        _LOGGER.info("%s: started, generation %d, %s", self._who(), self._generation, worker.facts)
+        return worker
+
+    def _start_failure(self, worker: _Worker, how: str) -> str:
+        said = " / ".join(worker.process.log.tail()[-2:])
+        return f"{self._who()}: no worker could be started there: {_join(how, said)}; {self._advice()}"
+
+    def _advice(self) -> str:
+        if self.interpreter.is_local:
+            return "expected CPython 3.8 or later; name another one by --tensorrt-python"
+        return f"see that this works without a password: ssh HOST PYTHON -V, as in {self.interpreter.label}"
+
+    def _translate(self, failure: WorkerFailure, doing: str) -> ParityError:
+        """Turn what the worker answered into an exception of this side's tree."""
+        kind = _ERRORS.get(failure.kind, BackendError)
+        text = str(failure)
+        if kind is BackendCrash:
+            text = self._lose(f"lost its CUDA context {doing}: {text}")
+        elif issubclass(kind, BackendError):
+            text = f"{self._who()}: {text}"
+        error = kind(text)
+        if failure.detail:
+            error.add_note(f"in the worker:\n{failure.detail}")
+        return error
+
+    def _who(self) -> str:
+        return f"worker {self.name} ({self.interpreter.label})"
+
+    def _lose(self, what: str) -> str:
+        """Let go of the worker, and say what happened with the last lines of its log."""
+        lines = self._worker.process.log.tail() if self._worker else []
+        self._drop(kill=True)
+        tail = "last lines of its log:\n" + "\n".join(f"    {line}" for line in lines) if lines else "its log is empty"
+        return f"{self._who()}: {what}; {tail}"
+
+    def _drop(self, *, kill: bool) -> None:
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        if kill:
+            worker.process.kill()
+        worker.end()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._drop(kill=False)
+
+
+class WorkerFailure(Exception):  # noqa: N818 - an answer, which the conversation turns into an error of the tree
+    """What the worker answered in place of an answer."""
+
+    def __init__(self, kind: str, text: str, detail: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.detail = detail
+
+
+class _Worker:
+    """One generation: a process, its folders, its end of the exchange."""
+
+    def __init__(self, interpreter: Interpreter, *, is_mapped: bool) -> None:
+        self._folders = _exchange_folders() if is_mapped else []
+        # At the interpreter's exit too, where nobody closed the conversation.
+        self._remove_folders = weakref.finalize(self, _remove, self._folders)
+        self.process = WorkerProcess(interpreter)
+        self.facts: Fields = {}
+
+    def start(self, archive: bytes, handlers: str) -> None:
+        """Start the process, and wait until it is ready."""
+        shared = self._folders
+        own = shared[-1] if shared else ""
+        self.process.start({"archive": archive, "handlers": handlers, "folder": own, "shared": shared})
+        self.facts = _require_success(self.process.receive())
+        # A local interpreter may still stand in a container that does not see the folders.
+        self._is_mapped = bool(self.facts["is_mapped"])
+        self._exchange = Exchange(MappedTransport(shared) if self._is_mapped else ChannelTransport())
+
+    @property
+    def process_id(self) -> int:
+        """The process on its machine."""
+        return int(self.facts["pid"])
+
+    def ask(self, operation: str, fields: Fields, timeout_s: float) -> Fields:
+        """Ask, with the request's files sent before and fetched after."""
+
+        def ask(operation: str, fields: Fields) -> Fields:
+            return self._ask(operation, fields, timeout_s)
+
+        files = LocalFiles() if self._is_mapped else RemoteFiles(ask)
+        try:
+            answer = ask(operation, with_paths(fields, files.path))
+        except WorkerFailure:
+            files.drop()
+            raise
+        files.fetch()
+        files.drop()
+        return answer
+
+    def _ask(self, operation: str, fields: Fields, limit_s: float) -> Fields:
+        self._exchange.write(self.process.send, {"operation": operation, "fields": fields, "limit_s": limit_s})
+        return self._exchange.read(self.process.receive, _require_success(self.process.receive()))
+
+    def end(self) -> None:
+        """Give everything back."""
+        self.process.end()
+        self._remove_folders()
+
+
+def _require_success(item: Any) -> Fields:
+    word, *rest = item
+    if word == "failure":
+        raise WorkerFailure(*rest)
+    message: Fields = rest[0]
+    return message
+
+
+def _exchange_folders() -> list[str]:
+    """Make folders for mapped files, the best place first: memory, where there is a file system of it, else a disk."""
+    places = [_SHARED_MEMORY] if os.access(_SHARED_MEMORY, os.W_OK) else []
+    return [tempfile.mkdtemp(prefix="parity-", dir=place) for place in (*places, Path(tempfile.gettempdir()))]
+
+
+def _remove(folders: list[str]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _join(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,73 @@
+"""The backends of a pytest run: opened by the first item that needs them, closed when pytest ends."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parity.backends import Backend
+    from parity.pytest_settings import Settings
+    from parity.results import WorkerRecord
+
+
+class SessionBackends:
+    """What executes variants; one for each interpreter that has TensorRT."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._opened: Sequence[Backend] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What stands behind the @ of an item's name.
+
+        Asking an interpreter for its TensorRT takes seconds, so a single one is not asked before an item runs.
+
+        Raises
+        ------
+        BackendError
+            One of several interpreters is not there, or has no TensorRT.
+        """
+        if len(self._settings.tensorrt_pythons) > 1:
+            return tuple(backend.name for backend in self._open())
+        return (self._settings.backend,)
+
+    def find(self, name: str) -> Backend:
+        """Return the backend of an item.
+
+        Raises
+        ------
+        BackendError
+            It is missing.
+        """
+        opened = self._open()
+        return next((backend for backend in opened if backend.name == name), opened[0])
+
+    @property
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The interpreters of TensorRT that are open."""
+        from parity.runner.selection import workers_of
+
+        return workers_of(self._opened)
+
+    def _open(self) -> Sequence[Backend]:
+        from parity.backends import open_backends
+
+        if not self._opened:
+            settings = self._settings
+            self._opened = self._stack.enter_context(open_backends((settings.backend,), settings.tensorrt()))
+        return self._opened
+
+    def close(self) -> None:
+        """End the workers of TensorRT."""
+        self._opened = ()
+        self._stack.close()
+
+
+BACKENDS = pytest.StashKey[SessionBackends]()

@@ -1,0 +1,157 @@
+"""Judges a variant on an engine: outputs with all three distances, census, invariants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from parity.checks.census import census_outcome
+from parity.checks.invariants import invariants_outcome
+from parity.checks.outputs import OutputsCheck
+from parity.errors import ParityError, RunError
+from parity.precision.names import all_nodes
+from parity.runner.engine_request import engine_request
+from parity.runner.message import with_error
+from parity.runner.planned import typed_inputs
+from parity.runner.selection import CENSUS, INVARIANTS, OUTPUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import numpy as np
+
+    from parity.backends.engine import EngineBackend, EngineRequest, EngineSession
+    from parity.graph import TensorInfo
+    from parity.results import Outcome
+    from parity.runner.planned import PlannedVariant
+    from parity.runner.rounded import RoundedOutputs
+
+    Judged = tuple[Outcome, int | None]
+    """An outcome, and the number of the feed that fails most."""
+
+_FLOATS = frozenset({"float16", "bfloat16", "float32"})
+_INVARIANT_FEEDS = 2
+"""One that the laws are tried on, and one that runs in between."""
+
+
+def judge_engine(
+    planned: PlannedVariant,
+    backend: EngineBackend,
+    blanks: Mapping[str, Outcome],
+    rounded: RoundedOutputs,
+    *,
+    timeout_s: float,
+    command: str,
+) -> Iterator[Judged]:
+    """Build or load a variant's engine and yield an outcome for each check of ``blanks``, in their order.
+
+    A check that cannot be made costs its own outcome; the next one meets a new worker where the last one died.
+
+    Parameters
+    ----------
+    timeout_s
+        The longest that building the engine may take.
+    command
+        Runs this variant again: the last line of a failure's message.
+
+    Raises
+    ------
+    PrecisionError, ModelError, BackendError
+        There is no engine to judge.
+    RunError
+        There is no space to set tensors aside.
+    """
+    request = engine_request(planned)
+    with backend.open_engine(request, timeout_s) as session:
+        trial = _Trial(planned, request, session, rounded, command)
+        judges = {OUTPUTS: _judge_outputs, CENSUS: _judge_census, INVARIANTS: _judge_invariants}
+        for check, blank in blanks.items():
+            filled = replace(blank, model=planned.record)
+            try:
+                judged, worst = judges[check](trial, filled)
+            except RunError:
+                raise
+            except ParityError as error:
+                judged, worst = with_error(filled, error), None
+            yield replace(judged, engine=session.record), worst
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A loaded engine with what it is judged by."""
+
+    planned: PlannedVariant
+    request: EngineRequest
+    session: EngineSession
+    rounded: RoundedOutputs
+    command: str
+
+    def feeds(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the case's feeds in the engine's dtypes."""
+        dtypes = _differing(self.planned.prepared.interface.inputs, self.session.inputs, self.planned)
+        return (typed_inputs(feed.tensors, dtypes) for feed in self.planned.prepared.feeds)
+
+
+def _judge_outputs(trial: _Trial, blank: Outcome) -> Judged:
+    planned = trial.planned
+    dtypes = _differing(planned.prepared.interface.outputs, trial.session.outputs, planned)
+    check = OutputsCheck(planned.regions_of, planned.precision, dtypes)
+    for number, (feed, inputs) in enumerate(zip(planned.prepared.feeds, trial.feeds(), strict=True)):
+        # Twice with other patterns in the buffers, on one feed: what stays unwritten there stays so on all.
+        answer = trial.session.infer(inputs, find_unwritten=number == 0)
+        check.update(
+            feed.number,
+            answer.outputs,
+            dict(feed.expected),
+            rounded=trial.rounded[feed.number],
+            unwritten=answer.unwritten,
+        )
+    result = check.result()
+    judged = replace(
+        blank,
+        verdict=result.verdict,
+        headline=result.headline,
+        tensors=result.tensors,
+        feed_count=result.feed_count,
+    )
+    return judged, result.worst_feed
+
+
+def _judge_census(trial: _Trial, blank: Outcome) -> Judged:
+    planned = trial.planned
+    outcome = census_outcome(
+        blank,
+        trial.session,
+        next(trial.feeds()),
+        asked=planned.precision,
+        minimum_share=planned.variant.census_share,
+        next_command=trial.command,
+        operators={node.name: node.op_type for node in all_nodes(planned.prepared.model.graph)},
+    )
+    return outcome, None
+
+
+def _judge_invariants(trial: _Trial, blank: Outcome) -> Judged:
+    outcome = invariants_outcome(
+        blank,
+        trial.session,
+        list(islice(trial.feeds(), _INVARIANT_FEEDS)),
+        precision=trial.planned.precision,
+        next_command=trial.command,
+        profiles=trial.request.profiles,
+    )
+    return outcome, None
+
+
+def _differing(model: Iterable[TensorInfo], engine: Iterable[TensorInfo], planned: PlannedVariant) -> dict[str, str]:
+    """Return the dtypes of an engine's inputs or outputs that rightly differ from the model's, by name."""
+    wanted = {info.name: info.dtype for info in model}
+    own = planned.half_tensors(engine)
+    is_foreign = planned.variant.engine is not None or bool(planned.variant.network)
+    for info in engine:
+        pair = wanted.get(info.name), info.dtype
+        # TensorRT 8.6 has no INT64 and narrows it; a foreign engine has the floating dtypes that its maker chose.
+        if pair == ("int64", "int32") or (is_foreign and set(pair) <= _FLOATS and pair[0] != pair[1]):
+            own[info.name] = info.dtype
+    return own

@@ -1,0 +1,148 @@
+"""A variant with everything that judging it needs, whatever executes it: made once, shared by all backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import ml_dtypes  # noqa: F401 - teaches numpy.dtype() the name bfloat16
+import numpy as np
+
+from parity.case.feeds import open_feeds
+from parity.case.regions import tolerances_for
+from parity.checks.outputs import reference_scales
+from parity.graph import load_model
+from parity.precision import forecast
+from parity.results import ModelRecord
+from parity.tolerance import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from parity.backends import Tensors
+    from parity.case import Case, Variant
+    from parity.case.regions import RegionTolerance
+    from parity.checks.outputs import RegionsOf
+    from parity.graph import TensorInfo
+    from parity.options import SessionOptions
+    from parity.precision import Forecast
+    from parity.runner.reference import PreparedCase
+    from parity.runner.settings import JudgeSettings
+
+_HALF_DTYPES = {Precision.FP16: "float16", Precision.BF16: "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVariant:
+    """A variant that is ready to be executed and judged.
+
+    Attributes
+    ----------
+    scales
+        The root mean square of regions whose tolerance is in units of it, by their label.
+    regions_of
+        The regions that judge an output, with atol in the output's own unit.
+    calibration
+        Makes the calibration feeds; None where the case has none.
+    """
+
+    case: Case
+    variant: Variant
+    prepared: PreparedCase
+    made: Forecast
+    scales: Mapping[str, float]
+    regions_of: RegionsOf
+    calibration: Callable[[], Iterable[Tensors]] | None
+
+    @property
+    def precision(self) -> Precision:
+        """The variant's precision."""
+        return self.variant.options.precision
+
+    @property
+    def record(self) -> ModelRecord:
+        """What is executed, for the outcome."""
+        made = self.made
+        return ModelRecord(
+            reference_sha256=self.prepared.record.model_sha256,
+            typed_sha256=made.typed_sha256,
+            rounded_sha256=made.rounded_sha256,
+            node_count=len(self.prepared.model.graph.node),
+            nodes_changed=made.nodes_changed,
+            rounded_tensor_count=made.rounded_tensor_count,
+            folded_node_count=made.folded_node_count,
+            rounding=made.rounding,
+            notes=tuple(made.notes),
+        )
+
+    def rounded_options(self, options: SessionOptions) -> SessionOptions:
+        """Return the options that the rounded graph runs under."""
+        return replace(options, graph_optimizations=self.made.graph_optimizations)
+
+    def half_tensors(self, tensors: Iterable[TensorInfo]) -> dict[str, str]:
+        """Return which inputs or outputs the variant has in its own half precision, with their dtype."""
+        dtype = _HALF_DTYPES.get(self.variant.options.io_precision)
+        return {info.name: info.dtype for info in tensors if info.dtype == dtype}
+
+
+def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings: JudgeSettings) -> PlannedVariant:
+    """Rewrite a case's model for a variant, and work out what its outputs are judged by.
+
+    Raises
+    ------
+    PrecisionError
+        The precision cannot be applied.
+    ModelError, FeedError, BackendError
+        Calibration fails.
+    """
+    source = case.calibration
+
+    def calibration() -> Iterable[Tensors]:
+        assert source is not None
+        return (feed.tensors for feed in open_feeds(source, prepared.interface, case.batch_size))
+
+    feeds = calibration if source is not None else None
+    typed_model = load_model(variant.typed_model) if variant.typed_model else None
+    made = forecast(prepared.model, variant.options, feeds, typed_model=typed_model, cache=settings.cache)
+    regions_of = _regions_of(case, variant)
+    scales = _scales(variant, prepared, regions_of)
+    return PlannedVariant(case, variant, prepared, made, scales, _scaled(regions_of, scales), feeds)
+
+
+def typed_inputs(tensors: Tensors, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Return a feed with the inputs that ``dtypes`` names in its dtypes."""
+    # A value beyond the half range becomes infinite, as it would in an engine; the check shows what comes of it.
+    with np.errstate(over="ignore"):
+        return {
+            name: tensor.astype(np.dtype(dtypes[name])) if name in dtypes else tensor
+            for name, tensor in tensors.items()
+        }
+
+
+def _regions_of(case: Case, variant: Variant) -> RegionsOf:
+    @cache
+    def regions_of(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
+        return tolerances_for(case, variant, output, shape)
+
+    return regions_of
+
+
+def _scales(variant: Variant, prepared: PreparedCase, regions_of: RegionsOf) -> Mapping[str, float]:
+    scales = reference_scales(regions_of, [feed.expected for feed in prepared.feeds])
+    note = prepared.note
+    # One feed alone has another scale than all of them: a saved feed brings the scale it was judged by.
+    return {**scales, **note.scales} if note is not None and note.variant == variant.name else scales
+
+
+def _scaled(regions_of: RegionsOf, scales: Mapping[str, float]) -> RegionsOf:
+    @cache
+    def scaled(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
+        return tuple(
+            replace(region, tolerance=region.tolerance.absolute(scales[region.label]))
+            if region.tolerance.atol_unit == "rms"
+            else region
+            for region in regions_of(output, shape)
+        )
+
+    return scaled

@@ -1,0 +1,109 @@
+"""What an engine says of its inputs and outputs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Iterable, Tuple
+
+from .dtypes import name_of
+
+Extent = Tuple[int, ...]
+"""A shape; of an input that is read for shapes, its values."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What an optimization profile lets one input be: shapes, or values of an input that is read for shapes."""
+
+    min: Extent
+    opt: Extent
+    max: Extent
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One input or output.
+
+    Attributes
+    ----------
+    mode
+        ``input`` or ``output``.
+    shape
+        -1 stands for a dimension that is known at run time only.
+    location
+        ``device``, or ``host`` where TensorRT reads or writes it on the CPU.
+    is_shape_io
+        Its values are read for, or are, shapes.
+    format
+        Name of ``trt.TensorFormat``; ``LINEAR`` is row-major.
+    profiles
+        By optimization profile; empty for outputs.
+    """
+
+    name: str
+    mode: str
+    dtype: str
+    shape: Extent
+    location: str
+    is_shape_io: bool
+    format: str
+    profiles: tuple[Range, ...] = ()
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is fed."""
+        return self.mode == "input"
+
+    @property
+    def on_host(self) -> bool:
+        """Whether TensorRT wants a pointer of the host."""
+        return self.location == "host"
+
+    def plain(self) -> dict[str, Any]:
+        """Give plain data, lists for tuples."""
+        told = asdict(self)
+        told["shape"] = list(self.shape)
+        told["profiles"] = [{edge: list(extent) for edge, extent in asdict(r).items()} for r in self.profiles]
+        return told
+
+
+def extent(dims: Iterable[int]) -> Extent:
+    """Turn TensorRT's Dims into integers."""
+    return tuple(int(size) for size in dims)
+
+
+def read_bindings(engine: Any) -> tuple[Binding, ...]:
+    """Read every input and output of a ``trt.ICudaEngine``, in its order."""
+    return tuple(_binding(engine, engine.get_tensor_name(index)) for index in range(engine.num_io_tensors))
+
+
+def _binding(engine: Any, name: str) -> Binding:
+    mode = str(engine.get_tensor_mode(name).name).lower()
+    shape = extent(engine.get_tensor_shape(name))
+    is_shape_io = bool(engine.is_shape_inference_io(name))
+    count = engine.num_optimization_profiles if mode == "input" else 0
+    return Binding(
+        name,
+        mode,
+        name_of(engine.get_tensor_dtype(name)),
+        shape,
+        str(engine.get_tensor_location(name).name).lower(),
+        is_shape_io,
+        str(engine.get_tensor_format(name).name),
+        tuple(_range(engine, name, profile, shape, is_shape_io) for profile in range(count)),
+    )
+
+
+def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: bool) -> Range:
+    edges = _profile_values(engine, name, profile) if is_shape_io else engine.get_tensor_profile_shape(name, profile)
+    extents = [extent(edge) for edge in edges]
+    # Nothing is told of an input without a dynamic dimension in some releases, and of values that were never limited.
+    fallback = () if is_shape_io else shape
+    return Range(*extents) if len(extents) == 3 else Range(fallback, fallback, fallback)
+
+
+def _profile_values(engine: Any, name: str, profile: int) -> Any:
+    if hasattr(engine, "get_tensor_profile_values"):
+        # By position: the binding has the names of its two arguments swapped.
+        return engine.get_tensor_profile_values(profile, name)
+    return engine.get_profile_shape_input(profile, name)

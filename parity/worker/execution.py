@@ -1,0 +1,185 @@
+"""One feed in one execution context: shapes told, memory bound, ready to be enqueued any number of times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from .bindings import extent
+from .dtypes import storage
+from .errors import WorkerError
+from .layout import Layout, layout_of, row_major
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .bindings import Binding
+    from .engine import LoadedEngine
+    from .situation import Situation
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One tensor's memory: its layout and the bytes of it."""
+
+    binding: Binding
+    dtype: np.dtype[Any]
+    layout: Layout
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.scalars * self.dtype.itemsize
+
+
+class Execution:
+    """A feed bound to a context.
+
+    Parameters
+    ----------
+    context
+        An execution context of the engine.
+    feed
+        Arrays as ``fit_feed`` gives them.
+
+    Raises
+    ------
+    FeedRefused, WorkerError
+        TensorRT refuses the situation, or a tensor cannot be bound.
+    """
+
+    def __init__(
+        self, engine: LoadedEngine, context: Any, situation: Situation, feed: Mapping[str, np.ndarray]
+    ) -> None:
+        self._engine = engine
+        self._context = context
+        # The context knows the addresses of these arrays.
+        self._values = situation.values
+        situation.apply(engine, context)
+        self._inputs = [self._slot(b) for b in engine.bindings if b.is_input and not b.on_host]
+        self._outputs: list[_Slot] = []
+        self._unsized: list[Binding] = []
+        for slot in self._inputs:
+            self._bind(slot)
+            slot.layout.pack(feed[slot.binding.name], self._host(slot))
+        for binding in engine.bindings:
+            if not binding.is_input:
+                self._bind_output(binding)
+
+    def upload(self) -> None:
+        """Copy the inputs from page-locked memory to the device, in the stream."""
+        engine = self._engine
+        for slot in self._inputs:
+            if slot.nbytes:
+                engine.driver.memcpy_htod_async(self._address(slot), self._host(slot), engine.stream)
+
+    def poison(self, byte: int | None) -> None:
+        """Fill every output with a byte before the next run; None leaves what is there."""
+        engine = self._engine
+        engine.poison = byte
+        if byte is None:
+            return
+        for slot in self._outputs:
+            if slot.binding.on_host:
+                self._host(slot).view(np.uint8)[:] = byte
+            elif slot.nbytes:
+                engine.driver.memset_d8_async(self._address(slot), byte, slot.nbytes, engine.stream)
+
+    def enqueue(self) -> None:
+        """Enqueue the engine in its stream.
+
+        Raises
+        ------
+        WorkerError
+            TensorRT refuses, or the memory of an output of unknown size cannot be had.
+        """
+        engine = self._engine
+        engine.allocator.reset()
+        is_enqueued = self._context.execute_async_v3(engine.stream.handle)
+        if engine.allocator.failure is not None:
+            raise engine.allocator.failure
+        if not is_enqueued:
+            raise engine.failed("TensorRT could not enqueue the inference")
+
+    def observe(self, profiler: Any) -> None:
+        """Have each layer's time told to a ``trt.IProfiler`` by ``report``, not while the engine is enqueued."""
+        # Let go after the context, which knows its address.
+        self._profiler = profiler
+        self._context.profiler = profiler
+        self._context.enqueue_emits_profile = False
+
+    def report(self) -> None:
+        """Tell the profiler of the run before, which has ended.
+
+        Raises
+        ------
+        WorkerError
+            TensorRT has nothing to tell.
+        """
+        if not self._context.report_to_profiler():
+            raise self._engine.failed("TensorRT could not report the times of its layers")
+
+    def download(self) -> None:
+        """Copy the outputs to page-locked memory and wait for all that was enqueued.
+
+        Raises
+        ------
+        WorkerError
+            TensorRT did not tell the shape of an output.
+        """
+        engine = self._engine
+        for slot in self._filled():
+            if slot.nbytes and not slot.binding.on_host:
+                engine.driver.memcpy_dtoh_async(self._host(slot), self._address(slot), engine.stream)
+        engine.stream.synchronize()
+
+    def outputs(self) -> dict[str, Tensor]:
+        """Give what was downloaded, in real shapes; row-major arrays are void with the engine's next request."""
+        return {s.binding.name: Tensor(s.layout.unpack(self._host(s)), s.binding.dtype) for s in self._filled()}
+
+    def _filled(self) -> list[_Slot]:
+        return [*self._outputs, *(self._sized(binding) for binding in self._unsized)]
+
+    def _slot(self, binding: Binding) -> _Slot:
+        layout = layout_of(self._engine.native, self._context, binding.name)
+        return _Slot(binding, storage(binding.dtype), layout)
+
+    def _host(self, slot: _Slot) -> np.ndarray:
+        return self._engine.buffers.host(slot.binding.name, slot.nbytes).view(slot.dtype)
+
+    def _bind(self, slot: _Slot) -> None:
+        name = slot.binding.name
+        if not self._context.set_tensor_address(name, self._address(slot)):
+            raise self._engine.failed(f"TensorRT refuses the memory of {name}")
+
+    def _address(self, slot: _Slot) -> int:
+        if slot.binding.on_host:
+            return int(self._host(slot).ctypes.data)
+        return self._engine.buffers.device(slot.binding.name, slot.nbytes)
+
+    def _bind_output(self, binding: Binding) -> None:
+        name = binding.name
+        if min(extent(self._context.get_tensor_shape(name)), default=0) < 0:
+            self._bind_unsized(binding)
+            return
+        if self._context.get_output_allocator(name) is not None:
+            self._context.set_output_allocator(name, None)
+        slot = self._slot(binding)
+        self._bind(slot)
+        self._outputs.append(slot)
+
+    def _bind_unsized(self, binding: Binding) -> None:
+        if binding.format != "LINEAR":
+            raise WorkerError(
+                f"the shape of output {binding.name} depends on data, and its layout is {binding.format}; build the "
+                "engine with a linear output"
+            )
+        if not self._context.set_output_allocator(binding.name, self._engine.allocator):
+            raise self._engine.failed(f"TensorRT takes no allocator for output {binding.name}")
+        self._unsized.append(binding)
+
+    def _sized(self, binding: Binding) -> _Slot:
+        shape = self._engine.allocator.shapes.get(binding.name)
+        if shape is None:
+            raise self._engine.failed(f"TensorRT did not tell the shape of output {binding.name}")
+        return _Slot(binding, storage(binding.dtype), row_major(shape))

@@ -1,0 +1,140 @@
+"""A stand-in GPU that executes: device memory with bounds, streams that run late, events on a clock of its own.
+
+Work in a stream waits until somebody synchronizes, so that a result read too early is wrong here as it is on a GPU.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tests.fake_pycuda import CudaError, CudaMemoryError, FakeGpu
+
+if TYPE_CHECKING:
+    import pytest
+
+
+_ALIGNMENT = 256
+
+
+class DeviceMemory:
+    """``pycuda.driver.DeviceAllocation``."""
+
+    def __init__(self, gpu: ExecutingGpu, size: int) -> None:
+        room = np.full(size + _ALIGNMENT, 0x11, np.uint8)
+        start = -room.ctypes.data % _ALIGNMENT
+        self.data = room[start : start + size]
+        self._gpu = gpu
+        gpu.device[int(self)] = self.data
+
+    def __int__(self) -> int:
+        return int(self.data.ctypes.data)
+
+    def free(self) -> None:
+        del self._gpu.device[int(self)]
+
+
+class Stream:
+    """``pycuda.driver.Stream``."""
+
+    def __init__(self, gpu: ExecutingGpu) -> None:
+        self._gpu = gpu
+        self._tasks: list[Any] = []
+        self.handle = id(self)
+        gpu.streams[self.handle] = self
+
+    def put(self, task: Any) -> None:
+        self._tasks.append(task)
+
+    def synchronize(self) -> None:
+        self._gpu.fail("synchronize")
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task()
+
+
+class Event:
+    """``pycuda.driver.Event``."""
+
+    def __init__(self, gpu: ExecutingGpu) -> None:
+        self._gpu = gpu
+        self._at_ms: float | None = None
+
+    def record(self, stream: Stream) -> None:
+        stream.put(self._stamp)
+
+    def time_till(self, other: Event) -> float:
+        if self._at_ms is None or other._at_ms is None:
+            raise CudaError("cuEventElapsedTime failed: device not ready")
+        return other._at_ms - self._at_ms
+
+    def _stamp(self) -> None:
+        self._at_ms = self._gpu.clock_ms
+
+
+class ExecutingGpu(FakeGpu):
+    """What runs where, and what is allocated.
+
+    Attributes
+    ----------
+    device
+        Live device memory by address.
+    page_locked
+        Live page-locked arrays, by identity.
+    allocated
+        How many allocations there ever were, on the device and page-locked.
+    """
+
+    def __init__(self, limit_bytes: int = 1 << 30) -> None:
+        super().__init__()
+        self.limit_bytes = limit_bytes
+        self.device: dict[int, np.ndarray] = {}
+        self.page_locked: dict[int, int] = {}
+        self.streams: dict[int, Stream] = {}
+        self.allocated = 0
+        self.clock_ms = 0.0
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        module = super().install(monkeypatch)
+        module.Stream = lambda: Stream(self)
+        module.Event = lambda: Event(self)
+        for function in (
+            self.mem_alloc,
+            self.pagelocked_empty,
+            self.memcpy_htod_async,
+            self.memcpy_dtoh_async,
+            self.memset_d8_async,
+        ):
+            setattr(module, function.__name__, function)
+        return module
+
+    def view(self, address: int, nbytes: int) -> np.ndarray:
+        """Give live device memory as (nbytes,) uint8."""
+        for start, data in self.device.items():
+            if start <= address and address + nbytes <= start + data.nbytes:
+                return data[address - start : address - start + nbytes]
+        raise CudaError(f"an illegal memory access was encountered: {nbytes} bytes at {address:#x}")
+
+    def mem_alloc(self, size: int) -> DeviceMemory:
+        if sum(data.nbytes for data in self.device.values()) + size > self.limit_bytes:
+            raise CudaMemoryError("cuMemAlloc failed: out of memory")
+        self.allocated += 1
+        return DeviceMemory(self, size)
+
+    def pagelocked_empty(self, size: int, dtype: Any) -> np.ndarray:
+        array = np.full(size, 0x22, dtype)
+        self.allocated += 1
+        self.page_locked[id(array)] = array.nbytes
+        weakref.finalize(array, self.page_locked.pop, id(array))
+        return array
+
+    def memcpy_htod_async(self, target: int, source: np.ndarray, stream: Stream) -> None:
+        stream.put(lambda: np.copyto(self.view(target, source.nbytes), source.view(np.uint8)))
+
+    def memcpy_dtoh_async(self, target: np.ndarray, source: int, stream: Stream) -> None:
+        stream.put(lambda: np.copyto(target.view(np.uint8), self.view(source, target.nbytes)))
+
+    def memset_d8_async(self, target: int, byte: int, size: int, stream: Stream) -> None:
+        stream.put(lambda: self.view(target, size).fill(byte))
