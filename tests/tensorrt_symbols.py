@@ -14,9 +14,9 @@ unmistakable: of two words or of capitals, and not defined by the worker itself.
 A use is guarded where ``hasattr`` or ``getattr`` with a default, in the same function, around it, or on the module's
 level, asks the same object for the same name; or where ``except AttributeError`` is around it. A guard covers the
 releases without the name. So it does not cover a setter that a release dropped while it kept the getter. A probe of
-another member of the same class is a choice, and covers the releases that have that one, if all others have what is
-used. The worker's ``member(trt, class, name, …)`` and ``require_property`` raise where a name is missing, so what comes
-after them in the same function is not reached in any release without it.
+another member of the same class guards as well where the two came and went together, or where it is a choice: where
+every release that lacks the one has the other. The worker's ``member(trt, class, name, …)`` and ``require_property``
+raise where a name is missing, so what comes after them in the same function is reached in no release without it.
 
 Whether a guard's branch is the right one is not read, nor arguments, nor names that are computed: those are run against
 stand-ins of releases and against the real bindings.
@@ -43,6 +43,7 @@ _CONVENTION = {
     "context": "IExecutionContext",
     "creator": "IPluginCreator",
     "engine": "ICudaEngine",
+    "error": "ParserError",
     "inspector": "EngineInspector",
     "layer": "ILayer",
     "logger": "ILogger",
@@ -292,15 +293,16 @@ def _covered(owner: str, probed: str, symbol: str) -> frozenset[str]:
     asks_same_object = owner in {class_name, "?"} if member else owner == MODULE
     if probed == (member or symbol):
         return _absent(symbol, is_set=False) if asks_same_object or class_name == "?" else frozenset()
-    instead = f"{class_name}.{probed}" if member else probed
-    return _covered_by_choice(instead, symbol) if asks_same_object else frozenset()
+    another = f"{class_name}.{probed}" if member else probed
+    return _covered_by_another(another, symbol) if asks_same_object else frozenset()
 
 
-def _covered_by_choice(instead: str, symbol: str) -> frozenset[str]:
-    """Return the releases that have what is taken instead of a symbol, if the symbol is in all others."""
-    lacking = _absent(instead, is_set=False)
-    is_choice = bool(lacking) and lacking.isdisjoint(_absent(symbol, is_set=False))
-    return frozenset(releases()) - lacking if is_choice else frozenset()
+def _covered_by_another(probed: str, symbol: str) -> frozenset[str]:
+    """Return what a probe of another member covers: a companion's releases, or those of what is taken instead."""
+    lacking, absent = _absent(probed, is_set=False), _absent(symbol, is_set=False)
+    if absent <= lacking:
+        return lacking
+    return frozenset(releases()) - lacking if lacking and lacking.isdisjoint(absent) else frozenset()
 
 
 @cache

@@ -68,6 +68,8 @@ class CountingWorker:
 
     def answer_build(self, fields: Fields) -> Fields:
         fields["plan"].path.write_bytes(PLAN)
+        if fields["timing_cache"] is not None:
+            fields["timing_cache"].path.write_bytes(b"tactics")
         return {"sha256": hashlib.sha256(PLAN).hexdigest(), "build_s": 12.25, "messages": [], "flags": ["FP16"]}
 
     def answer_load(self, _fields: Fields) -> Fields:
@@ -141,6 +143,13 @@ def test_a_replayed_plan_says_what_it_is_and_keeps_the_recorded_hash(recording: 
     assert b"stands in for a file of a replayed recording" in plan.read_bytes()
     assert identify(plan).sha256 == built["sha256"] == hashlib.sha256(PLAN).hexdigest()
     assert identify(plan).size_bytes == len(PLAN)
+
+
+def test_a_replay_leaves_the_measured_tactics_of_this_machine_alone(recording: Path, tmp_path: Path) -> None:
+    fields = build_fields(tmp_path / "replay")
+    fields["timing_cache"].path.write_bytes(b"tactics of this machine")
+    ReplayConversation(recording).ask("build", fields, 1.0)
+    assert fields["timing_cache"].path.read_bytes() == b"tactics of this machine"
 
 
 def test_a_damaged_stand_in_is_not_taken_for_a_plan(recording: Path, tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ OWN = own_names(iter(SOURCES.values()))
 GUARDED_BY_CALLERS = {
     ("config.py", "IBuilderConfig.int8_calibrator="): "require_scales has refused a calibrator before",
     ("config.py", "IBuilderConfig.set_calibration_profile"): "called for a calibrator alone, as above",
-    (
-        "network_options.py",
-        "ITensor.dtype=",
-    ): "require_precision has refused weak typing before, and strong is refused here",
+    ("constraints.py", "ILayer.precision="): "_require_constraints has refused a TensorRT without it before",
+    ("constraints.py", "ILayer.set_output_type"): "as above: the two came and went together",
+    ("network_options.py", "ITensor.dtype="): "weak typing was refused before, strong is here",
     ("plan.py", "ICudaEngine.max_batch_size"): "only 8.6 loads engines with an implicit batch dimension",
 }
 
@@ -185,6 +184,11 @@ GUARDED = {
             trt.IDebugListener
         except (AttributeError, TypeError):
             pass
+        """,
+    "a companion of the same releases": """
+        def f(error):
+            if hasattr(error, "node_name"):
+                return error.node_operator()
         """,
     "a choice of two": """
         def f(engine):

@@ -87,8 +87,12 @@ def differences(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[s
 
 
 def files_written(fields: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the paths that the worker is asked to write, by the name of their field."""
-    return {name: value.path for name, value in _flat(fields) if isinstance(value, WrittenFile)}
+    """Return the paths of what the worker is asked to make, by the name of their field.
+
+    Measured tactics are left out: a replay that wrote a stand-in there would take those of this machine away.
+    """
+    kept = {name: value for name, value in fields.items() if name not in _BY_PRESENCE}
+    return {name: value.path for name, value in _flat(kept) if isinstance(value, WrittenFile)}
 
 
 def files_named(fields: Mapping[str, Any]) -> list[Path]:

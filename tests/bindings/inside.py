@@ -1,0 +1,322 @@
+"""Runs in a process that has TensorRT's bindings: each check is a function; the last line printed has what all found.
+
+Nothing of this project is installed for it: the worker's sources become the package ``parity_worker``, as in a worker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# A TensorRT of this machine would be found by its own wheel, and its libraries would be loaded for the stubs.
+sys.modules["tensorrt_libs"] = None  # type: ignore[assignment]
+import tensorrt_bindings as trt  # noqa: E402 - after the line above
+
+sys.modules["tensorrt"] = trt
+
+WORKER = Path(__file__).parents[2] / "parity" / "worker"
+
+
+def load_worker() -> None:
+    """Make the worker's sources importable as ``parity_worker``."""
+    spec = importlib.util.spec_from_file_location(
+        "parity_worker", WORKER / "__init__.py", submodule_search_locations=[str(WORKER)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["parity_worker"] = package
+    spec.loader.exec_module(package)
+
+
+def worker(module: str) -> Any:
+    """Import a module of the worker."""
+    return importlib.import_module(f"parity_worker.{module}")
+
+
+class Dims(ctypes.Structure):
+    """``nvinfer1::Dims64``."""
+
+    _fields_ = (("count", ctypes.c_int32), ("extents", ctypes.c_int64 * 8))
+
+
+def in_cxx(shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return a shape as the argument of a virtual call."""
+    return ctypes.c_void_p, ctypes.addressof(keep(Dims(len(shape), (ctypes.c_int64 * 8)(*shape))))
+
+
+KEPT: list[Any] = []
+
+
+def keep(thing: Any) -> Any:
+    """Keep an object alive whose address is handed to C++."""
+    KEPT.append(thing)
+    return thing
+
+
+def check_builders() -> Any:
+    """Return the release and what making a builder and a runtime gives."""
+    logger = trt.Logger()
+    refused = {}
+    for name in ("Builder", "Runtime"):
+        try:
+            getattr(trt, name)(logger)
+        except TypeError as error:
+            refused[name] = str(error)
+    return {"version": trt.__version__, "refused": refused}
+
+
+def check_logger() -> Any:
+    """Return what the worker's listener hears of a message of each severity that C++ sends."""
+    heard: list[list[str]] = []
+    logger = worker("logger").make_logger(trt, lambda severity, text: heard.append([severity, text]))
+    for name in ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO"):
+        trt.ILogger.log(logger, getattr(trt.ILogger.Severity, name), f"said as {name}")
+    return {"heard": heard, "is_logger": isinstance(logger, trt.ILogger)}
+
+
+def check_profiler() -> Any:
+    """Return what the worker's profiler keeps of the readings that C++ reports."""
+    profiler = worker("layers").make_profiler(trt)
+    for milliseconds in (1.5, 2.5):
+        profiler.begin()
+        trt.IProfiler.report_layer_time(profiler, "conv", milliseconds)
+        trt.IProfiler.report_layer_time(profiler, "conv", 0.25)
+    return worker("layers").by_position(profiler.iterations)
+
+
+def reallocations(allocator: Any) -> dict[str, Any]:
+    """Return what C++ gets from both functions that ask an allocator for memory."""
+    virtual = VirtualCalls(allocator)
+    size, null = ctypes.c_uint64, (ctypes.c_void_p, None)
+    asked = ((ctypes.c_char_p, b"boxes"), null, (size, 600), (size, 256))
+    return {
+        "interface": virtual.interface(),
+        "plain": virtual.call(VirtualCalls.FIRST, ctypes.c_void_p, *asked),
+        "with a stream": virtual.call(VirtualCalls.FIRST + 1, ctypes.c_void_p, *asked, null),
+    }
+
+
+def check_allocator() -> Any:
+    """Return what C++ gets from the worker's output allocator, and what that has learned."""
+    asked: list[Any] = []
+
+    def allocate(name: str, size: int) -> int:
+        asked.append([name, size])
+        return 4096
+
+    allocator = worker("allocator").make_allocator(trt, allocate)
+    told = reallocations(allocator)
+    VirtualCalls(allocator).call(VirtualCalls.FIRST + 2, None, (ctypes.c_char_p, b"boxes"), in_cxx((3, 0, 4)))
+    return {**told, "asked": asked, "shapes": allocator.shapes, "failure": allocator.failure}
+
+
+def check_failing_allocator() -> Any:
+    """Return what C++ gets, and what is kept, where there is no memory."""
+
+    def allocate(name: str, size: int) -> int:
+        raise MemoryError(f"{name}: {size}")
+
+    allocator = worker("allocator").make_allocator(trt, allocate)
+    told = reallocations(allocator)
+    return {**told, "failure": repr(allocator.failure)}
+
+
+def check_misnamed_allocator() -> Any:
+    """Return what C++ gets where the functions have names that the bindings do not call: a planted fault."""
+
+    class Misnamed(trt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+
+        def reallocate(self, *_: Any) -> int:
+            return 4096
+
+    return reallocations(keep(Misnamed()))
+
+
+def check_strict_objects() -> Any:
+    """Return what an object of the bindings' own class refuses: planted faults."""
+    tries = {
+        "a method of 8.6": lambda: Strict(trt.IExecutionContext).set_binding_shape(0, (1,)),
+        "a property that is read-only": lambda: setattr(Strict(trt.ICudaEngine), "num_layers", 3),
+        "a property of no release": lambda: setattr(Strict(trt.IBuilderConfig), "optimisation", 3),
+    }
+    refused = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except AttributeError:
+            refused.append(name)
+    return refused
+
+
+def check_dtypes() -> Any:
+    """Return each data type's name here, its size by TensorRT and by what carries it, and whether the way back fits."""
+    dtypes = worker("dtypes")
+    found = {}
+    for name, member in trt.DataType.__members__.items():
+        told = dtypes.name_of(member)
+        found[name] = {
+            "name": told,
+            "back": dtypes.member_of(trt, told) == member,
+            "bits": None if member.itemsize is None else int(member.itemsize * 8),
+            "carried": carried_bits(dtypes, told),
+        }
+    return found
+
+
+def carried_bits(dtypes: Any, name: str) -> int | str:
+    try:
+        return int(dtypes.storage(name).itemsize) * 8
+    except worker("errors").WorkerError:
+        return "refused"
+
+
+def check_bindings() -> Any:
+    """Return what the worker reads of an engine whose answers are true enum members and shapes."""
+    answers = {
+        "num_io_tensors": 2,
+        "num_optimization_profiles": 1,
+        "get_tensor_name": lambda index: ("x", "y")[index],
+        "get_tensor_mode": lambda name: trt.TensorIOMode.INPUT if name == "x" else trt.TensorIOMode.OUTPUT,
+        "get_tensor_shape": lambda _name: trt.Dims((-1, 3)),
+        "get_tensor_dtype": lambda name: trt.DataType.HALF if name == "x" else trt.DataType.BF16,
+        "get_tensor_location": lambda _name: trt.TensorLocation.DEVICE,
+        "get_tensor_format": lambda _name: trt.TensorFormat.LINEAR,
+        "get_tensor_profile_shape": lambda _name, _profile: [trt.Dims((n, 3)) for n in (1, 2, 4)],
+        "is_shape_inference_io": False,
+    }
+    return [binding.plain() for binding in worker("bindings").read_bindings(Strict(trt.ICudaEngine, answers))]
+
+
+def check_capabilities() -> Any:
+    """Return what the worker says that this TensorRT can do on a Hopper and on a Turing GPU."""
+    started = Strict(trt.Runtime, {"num_DLA_cores": 0})
+    return {gpu: worker("capabilities").capabilities(trt, started, gpu) for gpu in ("9.0", "7.5")}
+
+
+def request_of(precision: str, typing: str, **more: Any) -> dict[str, Any]:
+    """Return the fields of ``build`` that the choice of flags reads."""
+    request = {
+        "source": {"kind": "network"},
+        "precision": precision,
+        "typing": typing,
+        "obey": False,
+        "keep": [],
+        "keep_precision": "fp32",
+        "profiles": [],
+        "timing_cache": None,
+        "options": {},
+    }
+    return {**request, **more}
+
+
+def configured(request: dict[str, Any]) -> Any:
+    """Return Polygraphy's keywords and the flags that are set beside them, or the kind and text of the refusal."""
+    config = worker("config")
+    made: dict[str, Any] = {}
+
+    def create(_builder: Any, keywords: Any) -> Any:
+        made["keywords"] = {name: plain(value) for name, value in keywords.items()}
+        return Strict(trt.IBuilderConfig)
+
+    config._create = create
+    builder = Strict(trt.Builder, {"create_optimization_profile": lambda: Strict(trt.IOptimizationProfile)})
+    network = Strict(trt.INetworkDefinition, {"num_inputs": 0, "num_outputs": 0})
+    try:
+        worker("precision").require_precision(trt, builder, request["precision"], request["typing"], "9.0")
+        set_up = config.make_config(trt, builder, network, request, lambda _text: None)
+    except worker("errors").WorkerError as error:
+        return {"kind": error.kind, "refused": str(error)}
+    flags = sorted(call[1].name for call in set_up.calls if call[0] == "set_flag")
+    return {**made, "flags": flags, "properties": {name: plain(value) for name, value in set_up.values.items()}}
+
+
+def plain(value: Any) -> Any:
+    """Return an enum member as ``Enum.MEMBER``, and containers of them likewise."""
+    if isinstance(value, dict):
+        return {str(plain(key)): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return f"{type(value).__name__}.{value.name}" if hasattr(type(value), "__members__") else value
+
+
+def check_precisions() -> Any:
+    """Return how each precision is asked for at each typing."""
+    precisions = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+    found = {f"{p} {t}": configured(request_of(p, t)) for p in precisions for t in ("strong", "weak")}
+    obeyed = request_of("int8", "weak", obey=True, keep=["softmax"], keep_precision="fp16")
+    return {**found, "int8 obeyed": configured(obeyed)}
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "everything": {
+        "avg_timing_iterations": 4,
+        "direct_io": True,
+        "distributive_independence": True,
+        "hardware_compatibility": "ampere_plus",
+        "max_aux_streams": 2,
+        "max_tactics": 8,
+        "memory_pool_mib": {"workspace": 64.0, "tactic_shared_memory": 1.0},
+        "optimization_level": 3,
+        "preview_features": {"aliased_plugin_io_10_03": True},
+        "profiling_verbosity": "layer_names_only",
+        "refit": "individual",
+        "sparse_weights": True,
+        "strict_nans": True,
+        "tactic_sources": ["edge_mask_convolutions", "jit_convolutions"],
+        "tiling": "fast",
+        "timing_cache": "editable",
+        "version_compatible": True,
+        "weight_streaming": True,
+    },
+    "cublas": {"tactic_sources": ["cublas"]},
+    "tactic_heuristic": {"tactic_heuristic": True},
+    "build_route": {"build_route": 1},
+}
+
+
+def check_options() -> Any:
+    """Return what sets of build options become."""
+    return {name: configured(request_of("fp32", "strong", options=options)) for name, options in OPTIONS.items()}
+
+
+def check_parser_flags() -> Any:
+    """Return the calls that the parser's switches become."""
+    parser = Strict(trt.OnnxParser)
+    worker("config").set_parser_flags(trt, parser, {"native_instancenorm": False})
+    return [[name, plain(flag)] for name, flag in parser.calls]
+
+
+def as_json(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def outcome(check: Any) -> dict[str, Any]:
+    """Return what a check found, or the traceback that its test shows."""
+    try:
+        return {"found": check()}
+    except Exception:  # noqa: BLE001 - told to the check's test, so that the others are told as well
+        return {"error": traceback.format_exc()}
+
+
+def main() -> None:
+    """Print what every check found, as one line of JSON."""
+    load_worker()
+    checks = {name.removeprefix("check_"): check for name, check in globals().items() if name.startswith("check_")}
+    print(json.dumps({name: outcome(check) for name, check in checks.items()}, default=as_json))  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    from strict import Strict, VirtualCalls
+
+    main()
