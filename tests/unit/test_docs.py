@@ -99,7 +99,11 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element]
+    "kind",
+    [
+        *(Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element, WorkerRecord),
+        *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
+    ],
 )
 def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
     page = section(read("docs/reports.md"), "## run.json")
