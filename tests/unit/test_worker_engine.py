@@ -134,7 +134,21 @@ def test_the_inspector_speaks_unchanged_of_the_last_shapes(desk: Desk) -> None:
     for count, is_fresh in ((3, False), (2, True)):
         desk.infer(handle, {"x": np.zeros((count, 2), np.float32)}, fresh_context=is_fresh)
         told = engine.inspect(desk.state, {"engine": handle})["json"]
-        assert told == f'{{"Layers": "\x1e[(\'x\', ({count}, 2))]"}}'
+        assert told == f"{{\"Layers\": \"\x1e[('x', ({count}, 2)), ('y', ({count}, 2))]\"}}"
+
+
+def test_the_inspector_outlives_the_memory_of_the_feed(desk: Desk) -> None:
+    size = Port("size", (1,), dtype="INT32", location="HOST", profiles=[((1,), (2,), (9,))])
+    toy = Toy(
+        [size, Port("y", (-1,), "OUTPUT")],
+        lambda feed: {"y": np.zeros(feed["size"][0], np.float32)},
+        lambda _, values: {"y": (int(values["size"][0]),) if values else (-1,)},
+    )
+    handle = desk.load(toy)["engine"]
+    feed = np.array([3], np.int32)
+    desk.infer(handle, {"size": feed})
+    feed[0] = 99
+    assert "('y', (3,))" in engine.inspect(desk.state, {"engine": handle})["json"]
 
 
 def test_an_error_of_an_earlier_request_is_not_quoted_again(desk: Desk) -> None:
