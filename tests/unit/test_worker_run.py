@@ -126,6 +126,7 @@ def test_an_output_whose_shape_is_in_the_data_comes_with_its_real_shape(desk: De
         feed = np.where(np.arange(8) < count, 1.5, -1).astype(np.float32)
         answer = desk.infer(handle, {"x": feed})
         np.testing.assert_array_equal(answer["tensors"]["y"], np.full(count, 1.5, np.float32))
+        assert list(answer["tensors"]) == ["y", "n"]
         assert answer["tensors"]["n"].shape == ()
         assert answer["tensors"]["n"] == count
 
