@@ -188,13 +188,10 @@ def _is_product(layer: EngineLayer, operators: Mapping[str, str] | None) -> bool
 
 
 def _medians(layers: Sequence[EngineLayer], times: Sequence[LayerTime]) -> list[float | None]:
-    """Return the median time of each layer in ms; by position where both lists agree, as names may repeat."""
-    medians = [statistics.median(time.times_ms) if time.times_ms else None for time in times]
-    if [time.name for time in times] == [layer.name for layer in layers]:
-        return medians
+    """Return the median time of each layer in ms; names may repeat, then the order of execution tells them apart."""
     waiting: defaultdict[str, list[float | None]] = defaultdict(list)
-    for time, median in zip(times, medians, strict=True):
-        waiting[time.name].append(median)
+    for time in times:
+        waiting[time.name].append(statistics.median(time.times_ms) if time.times_ms else None)
     return [waiting[layer.name].pop(0) if waiting[layer.name] else None for layer in layers]
 
 

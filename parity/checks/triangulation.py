@@ -99,14 +99,13 @@ def _blames_engine(
     if conversion.nonfinite_mismatch_count:
         # The precision itself overflows; which of the neighbours follow depends on the order of every sum.
         return False
-    if total.nonfinite_mismatch_count:
-        return True
     has_failed = verdict is Verdict.FAIL
     # An exact conversion (fp32) forecasts no error at all, so a distance from it is no finding by itself.
     if not has_failed and not math.isfinite(conversion.sqnr_db):
         return False
     if min(conversion.sqnr_db, noise_floor_db) - total.sqnr_db > _ALLOWED_DB:
         return True
+    # One element that is non-finite on one side only makes the headroom infinite.
     return has_failed and total.headroom > 1.0 and total.headroom > _ALLOWED_RATIO * conversion.headroom
 
 

@@ -110,6 +110,11 @@ class WrongAtEight(FakeEngine):
         return answer
 
 
+class UnwrittenAtEight(FakeEngine):
+    def broken(self, answer, call):
+        return replace(answer, unwritten={"y": int(call.find_unwritten and len(call.feed["x"]) == 8)})
+
+
 class FailsAtEight(FakeEngine):
     def broken(self, answer, call):
         if len(call.feed["x"]) == 8:
@@ -161,13 +166,14 @@ def test_where_bits_are_asked_no_floor_is_told_and_elsewhere_it_is() -> None:
         (Leaky, laws.BATCH_ONE),
         (WrongAtEight, laws.PROFILE_CORNERS),
         (FailsAtEight, laws.PROFILE_CORNERS),
+        (UnwrittenAtEight, laws.PROFILE_CORNERS),
     ],
 )
 def test_a_planted_fault_breaks_its_law(engine: type[FakeEngine], law: str) -> None:
     assert law in broken_laws(engine())
 
 
-@pytest.mark.parametrize("engine", [WrongFreshContext, WrongFreshLoad, WrongAtEight, FailsAtEight])
+@pytest.mark.parametrize("engine", [WrongFreshContext, WrongFreshLoad, WrongAtEight, FailsAtEight, UnwrittenAtEight])
 def test_a_fault_of_one_thing_breaks_one_law(engine: type[FakeEngine]) -> None:
     assert len(broken_laws(engine())) == 1
 
