@@ -175,7 +175,8 @@ def _refusal(request: Mapping[str, Any], errors: list[str]) -> WorkerError:
     more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
     if any(cuda.is_lost(text) for text in errors):
         return CudaLost(f"building {name}: {told}{more}; the CUDA context cannot be used any more")
-    if any(classify(text) in {"memory", "tactic-skipped"} for text in errors):
+    # Tactics are skipped for other reasons too; of those only the ones without room to run are meant.
+    if any(classify(text) == "memory" or "insufficient" in text for text in errors):
         free = cuda.memory(None, {})["free_bytes"] >> 20
         return WorkerError(
             f"building {name}: out of memory, {free} MiB of the GPU are free now: limit "

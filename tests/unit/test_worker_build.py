@@ -168,6 +168,8 @@ def test_messages_of_an_earlier_build_are_forgotten(install: Install, tmp_path: 
             ModelRefused,
             r"refuses model\.onnx: .*/head/Einsum",
         ),
+        ("Skipping tactic 0x3 due to exception Assertion axis failed.", ModelRefused, "refuses model.*Assertion axis"),
+        ("Skipping tactic 1 due to insufficient memory on requested size of 8", WorkerError, "out of memory"),
         ("Error Code 2: OutOfMemory (no further information)", WorkerError, r"out of memory, 3072 MiB .*workspace"),
         ("Cuda Runtime (an illegal memory access was encountered)", CudaLost, "cannot be used any more"),
     ],
