@@ -77,6 +77,15 @@ def test_any_other_exception_is_told_with_its_type_and_text(toys: LiveConversati
         toys.ask("stumble", {}, LIMIT_S)
 
 
+def test_a_function_that_ends_its_interpreter_ends_its_request_alone(toys: LiveConversation) -> None:
+    toys.ask("echo", {}, LIMIT_S)
+    generation = toys.generation
+    with pytest.raises(BackendError, match="SystemExit: enough"):
+        toys.ask("exit_politely", {}, LIMIT_S)
+    toys.ask("echo", {}, LIMIT_S)
+    assert toys.generation == generation
+
+
 def test_an_unknown_operation_names_the_known_ones(toys: LiveConversation) -> None:
     with pytest.raises(BackendError, match=r"operation 'infre': not known to this worker; expected one of .*echo"):
         toys.ask("infre", {}, LIMIT_S)

@@ -152,6 +152,15 @@ def test_memory_is_reused_by_the_next_message(tmp_path: Path) -> None:
     assert segments[2] == segments[3]
 
 
+def test_a_message_that_was_never_sent_leaves_no_file(tmp_path: Path) -> None:
+    transport = MappedTransport([str(tmp_path)])
+    for _ in range(3):
+        transport.restart()
+        transport.allocate((2**20,), "uint8")
+        transport.allocate((2**20,), "uint8")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_both_ends_leave_no_file_once_they_have_mapped_it(tmp_path: Path) -> None:
     harness, worker = Exchange(MappedTransport([str(tmp_path)])), WorkerExchange(MappedTransport([str(tmp_path)]))
     sent: list[dict[str, Any]] = []

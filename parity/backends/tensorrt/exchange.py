@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     PathOf = Callable[[SentFile | WrittenFile], str]
 
 FILE_PIECE_BYTES = 32 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 
 
 class Exchange:
@@ -68,8 +69,22 @@ class Exchange:
     def _array(self, mark: Mark) -> np.ndarray:
         _, name, shape, place = mark
         carried = self._transport.get(place, shape, CARRIERS[name])
-        own = carried if carried.flags.writeable else carried.copy()
+        own = carried if carried.flags.writeable else _copy(carried)
         return own.view(_dtype(name))
+
+
+def _copy(mapped: np.ndarray) -> np.ndarray:
+    """Copy a contiguous array in blocks.
+
+    Above some MiB the C library copies past the cache, which from the small pages of a mapped file to new memory takes
+    three times as long.
+    """
+    copy = np.empty_like(mapped)
+    source, target = mapped.reshape(-1), copy.reshape(-1)
+    step = _BLOCK_BYTES // mapped.itemsize
+    for start in range(0, mapped.size, step):
+        target[start : start + step] = source[start : start + step]
+    return copy
 
 
 def _dtype(name: str) -> np.dtype[Any]:
