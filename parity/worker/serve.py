@@ -87,8 +87,7 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Another user's.
-        return True
+        pass  # it runs, and is another user's
     return True
 
 

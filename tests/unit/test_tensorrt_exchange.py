@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from parity.backends.tensorrt.process import LiveConversation
 
 LIMIT_S = 30.0
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=["mapped", "channel"])

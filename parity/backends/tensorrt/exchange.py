@@ -143,21 +143,21 @@ class RemoteFiles:
         if isinstance(file, WrittenFile):
             self._written.append((name, file.path))
         is_read = isinstance(file, SentFile) or file.path.exists()
-        return self._send(name, file.path) if is_read else self._put(name, None)
+        return self._send(name, file.path) if is_read else self._put(name, 0, None)
 
     def _send(self, name: str, source: Path) -> str:
         try:
             with source.open("rb") as stream:
-                path = self._put(name, b"")
+                path = self._put(name, 0, stream.read(FILE_PIECE_BYTES))
                 while piece := stream.read(FILE_PIECE_BYTES):
-                    self._put(name, piece)
+                    self._put(name, stream.tell() - len(piece), piece)
         except OSError as error:
             raise BackendError(f"{source}: cannot be sent to the worker ({error.strerror})") from error
         return path
 
-    def _put(self, name: str, piece: bytes | None) -> str:
+    def _put(self, name: str, start: int, piece: bytes | None) -> str:
         data = None if piece is None else np.frombuffer(piece, np.uint8)
-        return str(self._ask("put_file", {"name": name, "data": data})["path"])
+        return str(self._ask("put_file", {"name": name, "start": start, "data": data})["path"])
 
     def fetch(self) -> None:
         """Fetch what the worker has written; a file that it has not written is left as it is."""
