@@ -117,16 +117,16 @@ def _provider(provider: Provider, state_without: State) -> Finding:
 
 
 def _tensorrt(interpreters: Sequence[str]) -> Iterator[Finding]:
-    from parity.backends.tensorrt.interpreter import VARIABLE
+    from parity.backends.tensorrt.interpreter import names_of_interpreters
 
-    names = interpreters or [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+    names = names_of_interpreters(interpreters, os.environ)
     if not names and find_spec("tensorrt") is None:
         mend = "to judge engines, name an interpreter that has it by --tensorrt-python"
         yield Finding(State.NOT_NEEDED, "tensorrt", f"is not installed; {mend}")
         return
     # Where nobody named one, TensorRT is here by chance, and this machine may well have no GPU.
     without = State.BAD if names else State.NOT_NEEDED
-    yield from (_worker(name, without) for name in names or [sys.executable])
+    yield from (_worker(name, without) for name in names or (sys.executable,))
 
 
 def _worker(name: str, state_without: State) -> Finding:

@@ -75,6 +75,10 @@ def stumble(state, request):
     raise KeyError("an unknown key")
 
 
+def exit_politely(state, request):
+    sys.exit("enough")
+
+
 def answer_object(state, request):
     return {"inner": [object()]}
 
@@ -121,7 +125,7 @@ def _neighbours(path):
 HANDLERS = {
     function.__name__: function
     for function in (
-        *(echo, allocated, make, sleep, spin, crash, leave, fail, stumble, answer_object),
+        *(echo, allocated, make, sleep, spin, crash, leave, fail, stumble, exit_politely, answer_object),
         *(say, print_lines, facts, write_file),
     )
 }

@@ -47,7 +47,8 @@ operation         fields                                                 answer
 ``profile``       ``engine``, ``tensors``, ``profile``, ``iterations``   ``layers`` [{name, times_ms [float]}], in order
 ``unload``        ``engine``                                             nothing
 ``memory``        nothing                                                ``free_bytes``, ``total_bytes``
-``put_file``      ``name``, ``data`` uint8 array to append, or None      ``path`` of the file here
+``put_file``      ``name``, ``start`` bytes that are there already,      ``path`` of the file here
+                  ``data`` uint8 array, or None for the path alone
 ``get_file``      ``name``, ``start``, ``size`` bytes                    ``data`` uint8 array, or None for no file
 ``drop_files``    nothing                                                nothing
 ================  =====================================================  ==============================================

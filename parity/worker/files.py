@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def put_file(state: State, request: Fields) -> Fields:
-    """Append a piece to a file, and return the file's path here; without a piece (None), only the path."""
+    """Write a piece at the end of a file, which starts anew at 0; without a piece (None), only tell its path here."""
     path = _path(state, request["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     if request["data"] is not None:
-        with path.open("ab") as file:
+        with path.open("ab" if request["start"] else "wb") as file:
             file.write(request["data"].array.data)
     return {"path": str(path)}
 

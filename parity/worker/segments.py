@@ -99,6 +99,9 @@ class Outgoing:
         if len(self._segments) > 1:
             # What took several segments fits into one the next time.
             self._least = sum(segment.size for segment in self._segments)
+            for segment in self._segments:
+                # The other end has not opened it where the last message was never sent.
+                Path(segment.path).unlink(missing_ok=True)
             self._segments = []
 
     def place(self, size: int) -> tuple[int, int, mmap.mmap]:

@@ -87,8 +87,7 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Another user's.
-        return True
+        pass  # it runs, and is another user's
     return True
 
 
@@ -141,7 +140,7 @@ def _answer(channel: Any, state: State, table: dict[str, Handler], receive: Call
         state.exchange.write(lambda item: channel.send(("answer", item) if isinstance(item, dict) else item), answer)
     except WorkerError as error:
         _fail(channel, error.kind, str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a handler's libraries raise is the answer to its request
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a library or a case's function raises is an answer
         _fail(channel, WorkerError.kind, f"{type(error).__name__}: {error}")
     finally:
         faulthandler.cancel_dump_traceback_later()

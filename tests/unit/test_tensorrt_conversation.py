@@ -77,6 +77,15 @@ def test_any_other_exception_is_told_with_its_type_and_text(toys: LiveConversati
         toys.ask("stumble", {}, LIMIT_S)
 
 
+def test_a_function_that_ends_its_interpreter_ends_its_request_alone(toys: LiveConversation) -> None:
+    toys.ask("echo", {}, LIMIT_S)
+    generation = toys.generation
+    with pytest.raises(BackendError, match="SystemExit: enough"):
+        toys.ask("exit_politely", {}, LIMIT_S)
+    toys.ask("echo", {}, LIMIT_S)
+    assert toys.generation == generation
+
+
 def test_an_unknown_operation_names_the_known_ones(toys: LiveConversation) -> None:
     with pytest.raises(BackendError, match=r"operation 'infre': not known to this worker; expected one of .*echo"):
         toys.ask("infre", {}, LIMIT_S)
@@ -145,7 +154,7 @@ def test_a_kill_in_the_middle_of_a_request_is_found_at_once(toys: LiveConversati
     start = time.monotonic()
     with pytest.raises(BackendCrash, match='died with SIGKILL while it did "sleep"'):
         toys.ask("sleep", {"s": 60}, 60)
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < 3
 
 
 def test_a_kill_between_two_requests_costs_the_next_one(toys: LiveConversation) -> None:
@@ -211,7 +220,7 @@ def test_a_killed_harness_leaves_neither_worker_nor_folder(operation: str) -> No
         pid, folder = json.loads(harness.stdout.readline())
         time.sleep(0.2)
         harness.kill()
-    wait_until(lambda: is_gone(pid), 3)
+    wait_until(lambda: is_gone(pid))
     assert not Path(folder).exists()
 
 
@@ -324,6 +333,28 @@ def test_a_large_file_travels_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     toys.ask("write_file", {"source": SentFile(source), "target": WrittenFile(target)}, LIMIT_S)
     toys.close()
     assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("operation", ["fail", "sleep"])
+def test_a_request_that_fails_leaves_nothing_that_the_next_one_reads(tmp_path: Path, operation: str) -> None:
+    source = tmp_path / "model.onnx"
+    source.write_text("graph", encoding="utf-8")
+    toys = toy_conversation(mapped=False)
+    fields = {"source": SentFile(source), "kind": "model", "text": "", "s": 60}
+    with pytest.raises((ModelError, BackendTimeout)):
+        toys.ask(operation, fields, 1)
+    assert toys.ask("write_file", {"source": SentFile(source), "target": None}, LIMIT_S)["seen"] == "graph"
+    toys.close()
+
+
+def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_text("text", encoding="utf-8")
+    toys = toy_conversation(mapped=False)
+    with pytest.raises(BackendError, match=r"absent/b: cannot be written \(No such file"):
+        toys.ask("write_file", {"source": SentFile(source), "target": WrittenFile(tmp_path / "absent" / "b")}, LIMIT_S)
+    assert toys.ask("echo", {"a": 1}, LIMIT_S) == {"a": 1}
+    toys.close()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from parity.backends.tensorrt.process import LiveConversation
 
 LIMIT_S = 30.0
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=["mapped", "channel"])
@@ -150,6 +150,15 @@ def test_memory_is_reused_by_the_next_message(tmp_path: Path) -> None:
     # The second message needs a second file, the third gets one that holds both, and the fourth reuses it.
     assert [len(names) for names in segments] == [1, 2, 1, 1]
     assert segments[2] == segments[3]
+
+
+def test_a_message_that_was_never_sent_leaves_no_file(tmp_path: Path) -> None:
+    transport = MappedTransport([str(tmp_path)])
+    for _ in range(3):
+        transport.restart()
+        transport.allocate((2**20,), "uint8")
+        transport.allocate((2**20,), "uint8")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_both_ends_leave_no_file_once_they_have_mapped_it(tmp_path: Path) -> None:

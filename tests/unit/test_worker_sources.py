@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -84,3 +85,10 @@ def test_the_archive_imports_where_nothing_of_the_harness_is(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_operation_of_the_contract_has_a_handler_and_the_other_way_round() -> None:
+    from parity.worker import files, handlers
+
+    documented = re.findall(r"^``(\w+)``  ", parity.worker.__doc__ or "", re.MULTILINE)
+    assert sorted(documented) == sorted([*handlers.HANDLERS, *files.HANDLERS])

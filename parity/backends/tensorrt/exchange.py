@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     PathOf = Callable[[SentFile | WrittenFile], str]
 
 FILE_PIECE_BYTES = 32 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 
 
 class Exchange:
@@ -68,8 +69,22 @@ class Exchange:
     def _array(self, mark: Mark) -> np.ndarray:
         _, name, shape, place = mark
         carried = self._transport.get(place, shape, CARRIERS[name])
-        own = carried if carried.flags.writeable else carried.copy()
+        own = carried if carried.flags.writeable else _copy(carried)
         return own.view(_dtype(name))
+
+
+def _copy(mapped: np.ndarray) -> np.ndarray:
+    """Copy a contiguous array in blocks.
+
+    Above some MiB the C library copies past the cache, which from the small pages of a mapped file to new memory takes
+    three times as long.
+    """
+    copy = np.empty_like(mapped)
+    source, target = mapped.reshape(-1), copy.reshape(-1)
+    step = _BLOCK_BYTES // mapped.itemsize
+    for start in range(0, mapped.size, step):
+        target[start : start + step] = source[start : start + step]
+    return copy
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -128,21 +143,21 @@ class RemoteFiles:
         if isinstance(file, WrittenFile):
             self._written.append((name, file.path))
         is_read = isinstance(file, SentFile) or file.path.exists()
-        return self._send(name, file.path) if is_read else self._put(name, None)
+        return self._send(name, file.path) if is_read else self._put(name, 0, None)
 
     def _send(self, name: str, source: Path) -> str:
         try:
             with source.open("rb") as stream:
-                path = self._put(name, b"")
+                path = self._put(name, 0, stream.read(FILE_PIECE_BYTES))
                 while piece := stream.read(FILE_PIECE_BYTES):
-                    self._put(name, piece)
+                    self._put(name, stream.tell() - len(piece), piece)
         except OSError as error:
             raise BackendError(f"{source}: cannot be sent to the worker ({error.strerror})") from error
         return path
 
-    def _put(self, name: str, piece: bytes | None) -> str:
+    def _put(self, name: str, start: int, piece: bytes | None) -> str:
         data = None if piece is None else np.frombuffer(piece, np.uint8)
-        return str(self._ask("put_file", {"name": name, "data": data})["path"])
+        return str(self._ask("put_file", {"name": name, "start": start, "data": data})["path"])
 
     def fetch(self) -> None:
         """Fetch what the worker has written; a file that it has not written is left as it is."""

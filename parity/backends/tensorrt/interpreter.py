@@ -41,18 +41,24 @@ class Interpreter:
     is_local: bool
 
 
-def named_interpreters(options: Sequence[str], environment: Mapping[str, str]) -> tuple[Interpreter, ...]:
-    """Return the interpreters of the options, or else of the variable, or else this one.
+def names_of_interpreters(options: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the options, or else of the variable; empty where nobody named one.
 
     In the variable several are separated by ``os.pathsep``; a spec that has that character in it goes into an option.
+    """
+    return tuple(options) or tuple(filter(None, environment.get(VARIABLE, "").split(os.pathsep)))
+
+
+def named_interpreters(options: Sequence[str], environment: Mapping[str, str]) -> tuple[Interpreter, ...]:
+    """Return the interpreters of the options, or else of the variable, or else this one; each of them once.
 
     Raises
     ------
     BackendUnavailable
         One is not there or cannot be executed.
     """
-    names = [*options] or [name for name in environment.get(VARIABLE, "").split(os.pathsep) if name]
-    return tuple(dict.fromkeys(parse_interpreter(name) for name in names or [sys.executable]))
+    names = names_of_interpreters(options, environment) or (sys.executable,)
+    return tuple(dict.fromkeys(map(parse_interpreter, names)))
 
 
 def parse_interpreter(name: str) -> Interpreter:

@@ -132,7 +132,6 @@ class LiveConversation:
 
     def _start(self) -> _Worker:
         worker = _Worker(self.interpreter, is_mapped=self._is_mapped)
-        self._generation += 1
         watchdog = worker.process.watchdog
         try:
             with watchdog.limit(self._start_limit_s):
@@ -151,6 +150,7 @@ class LiveConversation:
             worker.process.kill()
             worker.end()
             raise
+        self._generation += 1
         _LOGGER.info("%s: started, generation %d, %s", self._who(), self._generation, worker.facts)
         return worker
 
@@ -242,10 +242,11 @@ class _Worker:
         files = LocalFiles() if self._is_mapped else RemoteFiles(ask)
         try:
             answer = ask(operation, with_paths(fields, files.path))
-        except WorkerFailure:
+            files.fetch()
+        except (WorkerFailure, ParityError):
             files.drop()
             raise
-        files.fetch()
+        # No finally: a worker that is gone, or was interrupted, cannot be asked.
         files.drop()
         return answer
 
