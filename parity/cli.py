@@ -208,6 +208,10 @@ def _schema(
 @app.command("doctor")
 def _doctor(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are to be saved.")] = Path("reports"),
+    tensorrt_python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PYTHON", help="Ask the TensorRT of this interpreter: a path, or ssh=HOST. Repeatable."),
+    ] = None,
     debug: _Debug = False,
 ) -> None:
     """Check that this machine can judge, and say which command mends it. Exit code 0 or 2."""
@@ -215,7 +219,7 @@ def _doctor(
         from parity.doctor import State, examine
 
         states = set()
-        for finding in examine(out):
+        for finding in examine(out, tensorrt_python or ()):
             typer.echo(finding)
             states.add(finding.state)
         raise typer.Exit(COULD_NOT_JUDGE if State.BAD in states else 0)

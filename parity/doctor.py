@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from parity.environment import onnxruntime_conflict, package_versions
 from parity.errors import ParityError
 from parity.options import Provider, SessionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _OLDEST_PYTHON = (3, 11)
+_HELLO_LIMIT_S = 60.0  # CUDA's first start reads gigabytes of libraries
 _REQUIRED = (
-    *("filelock", "jinja2", "ml-dtypes", "numpy", "onnx", "pandas"),
+    *("execnet", "filelock", "jinja2", "ml-dtypes", "numpy", "onnx", "pandas"),
     *("platformdirs", "pydantic", "rich", "typer"),
 )
 # Each of these brings the module cv2; opencv-python also needs a display library, which servers lack.
@@ -46,8 +49,16 @@ class Finding:
         return f"{self.state:<10}  {self.subject}: {self.detail}"
 
 
-def examine(reports: Path) -> Iterator[Finding]:
-    """Yield what was found, part by part; ``reports`` is the folder where runs are to be saved."""
+def examine(reports: Path, interpreters: Sequence[str] = ()) -> Iterator[Finding]:
+    """Yield what was found, part by part.
+
+    Parameters
+    ----------
+    reports
+        The folder where runs are to be saved.
+    interpreters
+        Named for TensorRT: paths or execnet specs.
+    """
     parts = [_python(), *(_package((name,)) for name in _REQUIRED), _package(_OPENCV)]
     yield from parts
     if any(part.state is State.BAD for part in parts):
@@ -56,6 +67,7 @@ def examine(reports: Path) -> Iterator[Finding]:
     from parity.runner import cache_folder
 
     yield from _onnxruntime()
+    yield from _tensorrt(interpreters)
     yield from (_folder("cache folder", cache_folder()), _folder("reports folder", reports))
 
 
@@ -102,6 +114,42 @@ def _provider(provider: Provider, state_without: State) -> Finding:
             return Finding(State.GOOD, subject, backend.version)
     except ParityError as error:
         return Finding(state_without, subject, str(error))
+
+
+def _tensorrt(interpreters: Sequence[str]) -> Iterator[Finding]:
+    from parity.backends.tensorrt.interpreter import VARIABLE
+
+    names = interpreters or [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+    if not names and find_spec("tensorrt") is None:
+        mend = "to judge engines, name an interpreter that has it by --tensorrt-python"
+        yield Finding(State.NOT_NEEDED, "tensorrt", f"is not installed; {mend}")
+        return
+    # Where nobody named one, TensorRT is here by chance, and this machine may well have no GPU.
+    without = State.BAD if names else State.NOT_NEEDED
+    yield from (_worker(name, without) for name in names or [sys.executable])
+
+
+def _worker(name: str, state_without: State) -> Finding:
+    """Ask the worker in an interpreter what it finds there."""
+    from parity.backends.tensorrt.interpreter import parse_interpreter
+    from parity.backends.tensorrt.process import LiveConversation
+
+    subject = f"tensorrt in {name}"
+    try:
+        conversation = LiveConversation(parse_interpreter(name))
+        try:
+            facts = conversation.ask("hello", {"device": 0}, _HELLO_LIMIT_S)
+        finally:
+            conversation.close()
+    except ParityError as error:
+        return Finding(state_without, subject, str(error))
+    return Finding(State.GOOD, subject, _describe(facts))
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    gpu = f"{facts['gpu']} (compute capability {facts['compute_capability']})"
+    return f"{packages}; Python {facts['python']}; {gpu}; driver {facts['driver']}, CUDA {facts['cuda']}"
 
 
 def _folder(subject: str, folder: Path) -> Finding:

@@ -187,12 +187,29 @@ class CheckItem(pytest.Item):
 def figures_of(outcome: Outcome) -> Iterator[tuple[str, object]]:
     """Yield an outcome's figures as properties for JUnit: ``(output.figure, value)``."""
     yield "verdict", str(outcome.verdict)
+    yield from _engine_figures(outcome)
     for tensor in outcome.tensors:
         for name, value in _tensor_figures(tensor):
             yield f"{tensor.output}.{name}", value
 
 
+def _engine_figures(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    if outcome.engine:
+        yield "engine.sha256", outcome.engine.sha256
+        yield "engine.source", outcome.engine.source
+        yield "engine.size_bytes", outcome.engine.size_bytes
+    if outcome.census:
+        yield "census.share", outcome.census.share
+        yield "census.time_share", "n/a" if outcome.census.time_share is None else outcome.census.time_share
+    for law in outcome.invariants:
+        yield f"invariant.{law.name}", str(law.verdict)
+
+
 def _tensor_figures(tensor: TensorOutcome) -> Iterator[tuple[str, object]]:
+    if tensor.triangulation:
+        for part in ("conversion", "engine", "total"):
+            yield f"{part}_sqnr_db", getattr(tensor.triangulation, part).sqnr_db
+        yield "blames_engine", tensor.triangulation.blames_engine
     difference = tensor.difference
     if difference is None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,8 @@ class Toy:
         Flat indices of elements that are left as they were, by output.
     faults
         ``enqueue``, ``infer_shapes``, ``context``: fails with this text in the log.
+    contexts, live
+        How many contexts there ever were; those that there are.
     """
 
     ports: list[Port]
@@ -78,6 +81,7 @@ class Toy:
     layers: list[str] = field(default_factory=lambda: ["conv", "relu", "conv"])
     implicit_batch: bool = False
     contexts: int = 0
+    live: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
 
     def port(self, name: str) -> Port:
         return next(port for port in self.ports if port.name == name)
@@ -177,13 +181,16 @@ class _Engine:
 
     def create_execution_context(self: Any, *_args: Any) -> Any:
         toy = self.toy
-        if "context" in toy.faults:
-            self.logger.log(self.module.ILogger.Severity.ERROR, toy.faults["context"])
+        # A profile belongs to one context at a time, unless the engine was built with profile sharing.
+        refused = "Profile 0 has been chosen by another IExecutionContext" if toy.live else toy.faults.get("context")
+        if refused:
+            self.logger.log(self.module.ILogger.Severity.ERROR, refused)
             return None
         context = self.module.IExecutionContext()
         toy.contexts += 1
+        toy.live.add(context)
         context.__dict__.update(
-            toy=toy, gpu=self.shop.gpu, logger=self.logger, given={}, addresses={}, allocators={}, index=0, pending=[]
+            toy=toy, gpu=self.shop.gpu, logger=self.logger, given={}, addresses={}, allocators={}, index=0
         )
         return context
 
@@ -220,9 +227,6 @@ class _Context:
     def set_output_allocator(self: Any, name: str, allocator: Any) -> bool:
         self.allocators[name] = allocator
         return True
-
-    def get_output_allocator(self: Any, name: str) -> Any:
-        return self.allocators.get(name)
 
     def infer_shapes(self: Any) -> list[str]:
         if "infer_shapes" in self.toy.faults:

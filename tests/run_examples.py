@@ -6,7 +6,23 @@ import math
 from dataclasses import replace
 
 from parity.difference import Element, Side, TensorDifference
-from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, TensorOutcome, run_to_json
+from parity.results import (
+    BuildMessage,
+    CaseRecord,
+    Census,
+    CensusRow,
+    Distance,
+    EngineRecord,
+    Environment,
+    Invariant,
+    ModelRecord,
+    Outcome,
+    Run,
+    TensorOutcome,
+    Triangulation,
+    WorkerRecord,
+    run_to_json,
+)
 from parity.tolerance import Tolerance
 from parity.verdict import Verdict
 
@@ -135,3 +151,62 @@ def attack_everywhere(run: Run, attack: str) -> Run:
         return type(value)(poison(item) for item in value)
 
     return poison(run)
+
+
+def _engine_outcome(check: str, verdict: Verdict, headline: str, **fields) -> Outcome:
+    plain = Outcome(
+        "shapes", "fp16@tensorrt-8.6", "fp16", check, verdict, headline, feed_count=4, duration_s=2.0, engine=ENGINE
+    )
+    return replace(plain, **fields)
+
+
+ENGINE = EngineRecord(
+    sha256="cd" * 32,
+    size_bytes=5 * 2**20,
+    source="built",
+    typing="weak",
+    flags=("FP16", "OBEY_PRECISION_CONSTRAINTS"),
+    build_s=12.34,
+    bindings=("images: float32 (-1, 3, 32, 32)", "logits: float32 (-1, 8)"),
+    profile_count=2,
+    device_memory_bytes=3 * 2**20,
+    messages=(BuildMessage("warning", "subnormal-weights", "weights have subnormal values", 3),),
+    metadata={"stride": "32"},
+    notes=("the timing cache was new",),
+)
+TRIANGULATED = replace(
+    TENSOR,
+    triangulation=Triangulation(Distance(60.25, 0.01), Distance(31.5, 0.2), Distance(31.47, 0.25, 1), True),
+    unwritten_count=2,
+)
+JUDGED_ENGINE = _engine_outcome(
+    "outputs", Verdict.FAIL, "logits: 12 of 2,000 elements miss the bound", message="The engine adds this: 31.5 dB",
+    tensors=(TRIANGULATED,),
+)  # fmt: skip
+CENSUS = _engine_outcome(
+    "census", Verdict.FAIL, "fp16 runs 2 of 12 arithmetic layers (16.7 %)", message="fp16 was asked and runs 2 of 12",
+    census=Census(
+        "fp16",
+        (
+            CensusRow("fp32", 14, 1.25, 10, 1.125), CensusRow("fp16", 2, None, 2, None),
+            CensusRow("none", 1, 0.5, 0, None),
+        ),
+        2 / 12, 0.0, 0.5,
+    ),
+)  # fmt: skip
+INVARIANTS = _engine_outcome(
+    "invariants", Verdict.PASS, "2 hold, 1 do not apply",
+    invariants=(
+        Invariant("same feed twice", Verdict.PASS, "equal bit for bit", 0.0, math.inf),
+        Invariant("permuted rows", Verdict.PASS, "5 elements differ, 61.0 dB above the floor", 0.001, 61.04, 43.7),
+        Invariant("profile corners", Verdict.SKIPPED, "no input is dynamic"),
+    ),
+)  # fmt: skip
+WORKER = WorkerRecord(
+    name="tensorrt-8.6", python="3.10.12", packages={"tensorrt": "8.6.1", "pycuda": "2024.1"}, gpu="NVIDIA H200",
+    compute_capability="9.0", memory_bytes=141 * 2**30, driver="580.1", cuda="13.0",
+    capabilities={"fp16_flag": True, "strongly_typed": False},
+)  # fmt: skip
+ENGINES = replace(
+    make_run(PASSING, INVARIANTS, JUDGED_ENGINE, CENSUS), environment=replace(ENVIRONMENT, workers=(WORKER,))
+)

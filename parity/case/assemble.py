@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from parity.build_options import BuildOptions
+from parity.case.assemble_engine import build_engine_options, build_engine_source, is_foreign
 from parity.case.mistakes import expected_one_of, join_path, suggest
-from parity.case.model import Reference, ReferenceKind, ShapeProfile, ToleranceRule, Variant
+from parity.case.model import Reference, ReferenceKind, ToleranceRule, Variant
 from parity.case.paths import find_files, find_function
 from parity.case.regions import expand_region, matches, parse_region, split_output
 from parity.case.schema import OnnxRuntimeReference, PythonReference, RecordedReference
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from parity.case.assemble_engine import EngineContext
     from parity.case.mistakes import Mistakes
+    from parity.case.model import Profile
     from parity.case.paths import Place
-    from parity.case.schema import CalibrationTable, ShapeTable, ToleranceTable, VariantTable
-    from parity.graph import ModelInterface, TensorInfo
+    from parity.case.schema import CalibrationTable, ToleranceTable, VariantTable
+    from parity.graph import ModelInterface
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -61,45 +65,7 @@ def build_reference(table: OnnxRuntimeReference | RecordedReference | PythonRefe
             return Reference(ReferenceKind.PYTHON, function=function or "")
 
 
-def build_profiles(
-    tables: Mapping[str, ShapeTable], interface: ModelInterface | None, batch_size: int, mistakes: Mistakes
-) -> dict[str, ShapeProfile]:
-    """Return the shape profiles by input name, each checked against the model's own shape."""
-    inputs = {info.name: info for info in interface.inputs} if interface else {}
-    profiles = {}
-    for name, table in tables.items():
-        path = join_path("shapes", name)
-        if interface is not None and name not in inputs:
-            mistakes.add(path, expected_one_of(name, list(inputs)))
-        elif table.min and table.opt and table.max:
-            profile = ShapeProfile(tuple(table.min), tuple(table.opt), tuple(table.max))
-            profiles[name] = profile
-            if interface is not None:
-                _check_profile(path, profile, inputs[name], batch_size, mistakes)
-    return profiles
-
-
-def _check_profile(path: str, profile: ShapeProfile, info: TensorInfo, batch_size: int, mistakes: Mistakes) -> None:
-    if all(isinstance(dim, int) for dim in info.shape):
-        mistakes.add(path, f"input {info} has no dynamic axis; leave its shapes out")
-        return
-    shapes = {"min": profile.min, "opt": profile.opt, "max": profile.max}
-    wrong_rank = [key for key, shape in shapes.items() if len(shape) != len(info.shape)]
-    for key in wrong_rank:
-        mistakes.add(f"{path}.{key}", f"expected {len(info.shape)} axes, as input {info}; got {list(shapes[key])}")
-    if wrong_rank:
-        return
-    for axis, dim in enumerate(info.shape):
-        low, best, high = (shape[axis] for shape in shapes.values())
-        if isinstance(dim, int) and {low, best, high} != {dim}:
-            mistakes.add(path, f"axis {axis} is fixed at {dim} in input {info}; got {low}, {best}, {high}")
-        elif not low <= best <= high:
-            mistakes.add(path, f"expected min <= opt <= max in axis {axis}; got {low}, {best}, {high}")
-    if not isinstance(info.shape[0], int) and not profile.min[0] <= batch_size <= profile.max[0]:
-        mistakes.add("batch_size", f"expected {profile.min[0]} to {profile.max[0]}, as {path} allows; got {batch_size}")
-
-
-def default_variants(*, has_calibration: bool) -> tuple[Variant, ...]:
+def default_variants(*, has_calibration: bool, profiles: tuple[Profile, ...] = ()) -> tuple[Variant, ...]:
     """Return the variants of a case that names none.
 
     TF32 is left out: it is a setting of the runtime, which fp32 turns off; a variant of its own only where asked for.
@@ -107,25 +73,37 @@ def default_variants(*, has_calibration: bool) -> tuple[Variant, ...]:
     precisions = [Precision.FP32, Precision.FP16, Precision.BF16]
     if has_calibration:
         precisions += [Precision.INT8, Precision.FP8]
-    return tuple(Variant(str(precision), PrecisionOptions(precision)) for precision in precisions)
+    build = BuildOptions(profiles=profiles)
+    return tuple(Variant(str(precision), PrecisionOptions(precision), build=build) for precision in precisions)
 
 
-def build_variants(
-    tables: Mapping[str, VariantTable], interface: ModelInterface | None, place: Place, *, has_calibration: bool
-) -> tuple[Variant, ...]:
+def build_variants(tables: Mapping[str, VariantTable], context: EngineContext) -> tuple[Variant, ...]:
     """Return the variants of a case, in the file's order."""
-    variants = []
-    for name, table in tables.items():
-        path = join_path("variants", name)
-        if not _VARIANT_NAME.fullmatch(name):
-            place.mistakes.add(path, "expected a name of letters, digits, dots, dashes and underscores")
-        _check_variant(path, table, place.mistakes, has_calibration=has_calibration)
-        if table.model is not None:
-            _check_typed_model(path, table.model, interface, place)
-        if table.precision is not None:
-            typed_model = place.folder / table.model if table.model else None
-            variants.append(Variant(name, _options(table, table.precision), typed_model))
-    return tuple(variants)
+    built = (_build_variant(name, table, context) for name, table in tables.items())
+    return tuple(variant for variant in built if variant is not None)
+
+
+def _build_variant(name: str, table: VariantTable, context: EngineContext) -> Variant | None:
+    path, place = join_path("variants", name), context.place
+    if not _VARIANT_NAME.fullmatch(name):
+        place.mistakes.add(path, "expected a name of letters, digits, dots, dashes and underscores")
+    _check_variant(path, table, place.mistakes, has_calibration=context.has_calibration)
+    if table.model is not None:
+        _check_typed_model(path, table.model, context.interface, place)
+    source = build_engine_source(path, table, place)
+    build = build_engine_options(name, table, context)
+    if table.precision is None:
+        return None
+    return Variant(
+        name,
+        _options(table, table.precision),
+        typed_model=place.folder / table.model if table.model else None,
+        build=build,
+        engine=source.engine,
+        network=source.network,
+        weights=source.weights,
+        census_share=table.census_share,
+    )
 
 
 def _options(table: VariantTable, precision: Precision) -> PrecisionOptions:
@@ -151,7 +129,8 @@ def _check_variant(path: str, table: VariantTable, mistakes: Mistakes, *, has_ca
         _check_calibration(f"{path}.calibration", table.calibration, precision, mistakes)
     if precision is None:
         return
-    if precision in _QUANTIZED and table.model is None and not has_calibration:
+    brings_its_scales = table.model is not None or is_foreign(table)
+    if precision in _QUANTIZED and not brings_its_scales and not has_calibration:
         mistakes.add(f"{path}.precision", f"{precision} needs [calibration] inputs; give them as [inputs] are given")
     _check_keep(path, table, precision, mistakes)
     if table.io_precision is not Precision.FP32 and (table.io_precision is not precision or precision not in _HALVES):

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.case.assemble import (
-    build_profiles,
     build_reference,
     build_tolerances,
     build_variants,
     default_variants,
     read_interface,
 )
+from parity.case.assemble_engine import EngineContext
 from parity.case.assemble_inputs import InputContext, build_source, check_apart
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.model import Case
 from parity.case.paths import Place
+from parity.case.profiles import build_more_profiles, build_profile
 from parity.case.schema import CaseTable, ToleranceTable
 from parity.errors import CaseError, Mistake
 
@@ -86,9 +87,9 @@ class _Assembly:
         model = self._place.folder / (table.model or "")
         interface = read_interface(self._place.folder, table.model, "model", self._mistakes) if table.model else None
         batch_size = table.batch_size or _fixed_batch(interface)
-        profiles = build_profiles(table.shapes, interface, batch_size, self._mistakes)
+        profiles = build_profile(table.shapes, interface, self._mistakes, batch_size=batch_size)
         evaluation, calibration = self._sources(table, interface, profiles, batch_size)
-        variants = self._variants(table, interface)
+        variants = self._variants(table, interface, profiles)
         # Names in the file, not what was built: a variant with a mistake is there all the same.
         names = list(table.variants) or [variant.name for variant in variants]
         rules = build_tolerances(tolerances, names, interface, self._mistakes)
@@ -139,12 +140,16 @@ class _Assembly:
             check_apart(evaluation, calibration, contexts["calibration"])
         return evaluation, calibration
 
-    def _variants(self, table: CaseTable, interface: ModelInterface | None) -> tuple[Variant, ...]:
+    def _variants(
+        self, table: CaseTable, interface: ModelInterface | None, shapes: Mapping[str, ShapeProfile]
+    ) -> tuple[Variant, ...]:
         # A [calibration] with a mistake is told of by itself, not as missing.
         has_calibration = "calibration" in self._data
+        profiles = build_more_profiles(table.profiles, shapes, interface, self._mistakes, ("profiles",))
         if "variants" in self._data:
-            return build_variants(table.variants, interface, self._place, has_calibration=has_calibration)
-        return default_variants(has_calibration=has_calibration)
+            context = EngineContext(self._place, interface, shapes, profiles, has_calibration)
+            return build_variants(table.variants, context)
+        return default_variants(has_calibration=has_calibration, profiles=profiles)
 
     def _check_reserved(self, table: CaseTable) -> None:
         if "variants" in self._data and not self._data["variants"]:

@@ -99,15 +99,18 @@ def _tell_missing(
     value: object, location: Location, broken: set[Location], prefix: Location, mistakes: Mistakes
 ) -> None:
     """Tell of required keys that a file lacks; those that were taken out are told of already."""
-    if isinstance(value, Table):
-        children = dict(value)
-        for name in value.required:
-            if children[name] is None and (*location, name) not in broken:
-                mistakes.add(join_path(*prefix, *location, name), "is missing")
-    else:
-        children = value if isinstance(value, dict) else {}
-    for name, child in children.items():
-        _tell_missing(child, (*location, name), broken, prefix, mistakes)
+    children = _children(value)
+    for name in value.required if isinstance(value, Table) else ():
+        if children[name] is None and (*location, name) not in broken:
+            mistakes.add(join_path(*prefix, *location, name), "is missing")
+    for key, child in children.items():
+        _tell_missing(child, (*location, key), broken, prefix, mistakes)
+
+
+def _children(value: object) -> dict[str | int, Any]:
+    if isinstance(value, Table | dict):
+        return dict(value)
+    return dict(enumerate(value)) if isinstance(value, list) else {}
 
 
 def _says_missing(detail: ErrorDetails) -> bool:

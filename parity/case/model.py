@@ -5,6 +5,7 @@ No I/O here: ``parity.case.loader`` reads case files, ``parity.case.feeds`` make
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from parity.build_options import BuildOptions
 from parity.build_options import ShapeProfile as ShapeProfile  # noqa: PLC0414 - readers of cases find it here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from parity.options import PrecisionOptions
     from parity.preprocess import Pipeline
     from parity.tolerance import Tolerance
+
+
+Profile = Mapping[str, ShapeProfile]
+"""An optimization profile: shapes by input."""
 
 
 class ReferenceKind(StrEnum):
@@ -106,7 +110,7 @@ class Variant:
     Attributes
     ----------
     build
-        How TensorRT builds it.
+        How TensorRT builds and loads it; its profiles are those behind the case's ``shapes``.
     engine
         An engine file that someone else built; only TensorRT executes it.
     network

@@ -49,6 +49,23 @@ def find_files(place: Place, patterns: Sequence[str] | None, path: str, *, insid
     return tuple(found)
 
 
+def find_file(place: Place, name: str | None, path: str, *, is_code: bool = False) -> Path | None:
+    """Return a file that a case names, relative to its folder; it may lie elsewhere. None, and a mistake, without it.
+
+    ``is_code`` says that the machine executes it: a plan or a library, which needs leave as a Python function does.
+    """
+    if name is None:
+        return None
+    file = place.folder / name
+    if is_code and not place.allow_python:
+        place.mistakes.add(path, "is machine code of the case, which --no-python forbids; leave it out, or allow it")
+    elif not file.is_file():
+        place.mistakes.add(path, f"{name!r} does not exist; paths are relative to the case folder")
+    else:
+        return file
+    return None
+
+
 def find_function(place: Place, reference: str | None, path: str) -> str | None:
     """Return a function's reference if code is allowed and its file lies in the case folder; load nothing."""
     if not place.allow_python:

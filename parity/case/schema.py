@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from parity.case.schema_build import BuildTable, LoadTable, Profiles, ShapeTable
 from parity.case.schema_preprocess import PreprocessSpec  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.case.schema_table import Count, Name, Names, Table
 from parity.options import CalibrationMethod, Rounding
@@ -142,21 +143,6 @@ ReferenceSpec = Annotated[
     Discriminator(reference_kind),
 ]
 
-_Shape = Annotated[list[Count], Field(min_length=1)]
-
-
-class ShapeTable(Table):
-    """The shapes that one input with dynamic axes takes."""
-
-    required: ClassVar[tuple[str, ...]] = ("min", "opt", "max")
-
-    min: _Shape | None = None
-    """The smallest shape."""
-    opt: _Shape | None = None
-    """The shape to tune for; random inputs take their dynamic axes from it."""
-    max: _Shape | None = None
-    """The largest shape."""
-
 
 class CalibrationTable(Table):
     """How the ranges of activations are read from calibration inputs."""
@@ -186,6 +172,20 @@ class VariantTable(Table):
     """A typed model of your own, judged against the case's model."""
     calibration: CalibrationTable | None = None
     """Of int8 and fp8: how activations are calibrated."""
+    engine: Name | None = None
+    """An engine file that is built already; precision says what it claims to be. TensorRT only."""
+    network: Name | None = None
+    """file.py:function in the case folder, which fills a network with layers. TensorRT only."""
+    weights: Name | None = None
+    """The .wts file that network is given."""
+    plugins: list[Name] = Field(default_factory=list)
+    """Plugin libraries, loaded before the engine is built or loaded."""
+    census_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The share of arithmetic layers that must run at the precision."""
+    build: BuildTable = BuildTable()
+    """How TensorRT builds the engine."""
+    load: LoadTable = LoadTable()
+    """How the engine is loaded."""
 
 
 class ToleranceTable(Table):
@@ -231,7 +231,9 @@ class CaseTable(Table):
     calibration: Inputs | None = None
     """The inputs that int8 and fp8 are calibrated on, kept apart from those they are judged on."""
     shapes: dict[str, ShapeTable] = Field(default_factory=dict)
-    """Shape profiles by input name."""
+    """Shape profiles by input name; of an engine, the first optimization profile."""
+    profiles: Profiles = Field(default_factory=list)
+    """Further optimization profiles of every engine, each with shapes by input name."""
     variants: dict[str, VariantTable] = Field(default_factory=dict)
     """Candidates by name; left out: fp32, fp16 and bf16, and with [calibration] int8 and fp8."""
     tolerances: list[ToleranceTable] = Field(default_factory=list)

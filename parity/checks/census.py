@@ -183,7 +183,8 @@ def _is_product(layer: EngineLayer, operators: Mapping[str, str] | None) -> bool
         return layer.is_arithmetic
     if operators is None or not layer.nodes or not layer.has_all_nodes:
         return True
-    return any(operators.get(node) in _PRODUCTS for node in layer.nodes)
+    # A node that nobody knows by its name may be anything.
+    return any(operators.get(node, "MatMul") in _PRODUCTS for node in layer.nodes)
 
 
 def _medians(layers: Sequence[EngineLayer], times: Sequence[LayerTime]) -> list[float | None]:

@@ -88,7 +88,8 @@ def _compare(name: str, actual: np.ndarray, expected: np.ndarray) -> Sameness:
     if (actual.shape, actual.dtype) != (expected.shape, expected.dtype):
         found = f"{actual.dtype.name} {actual.shape} where {expected.dtype.name} {expected.shape} was expected"
         return Sameness(problem=f"{name} is {found}")
-    if actual.tobytes() == expected.tobytes():
+    differing = _differing_bits(actual, expected)
+    if not differing:
         return Sameness()
     with np.errstate(invalid="ignore"):
         # A signalling NaN, which a buffer nobody wrote may hold, warns when it is converted.
@@ -100,7 +101,7 @@ def _compare(name: str, actual: np.ndarray, expected: np.ndarray) -> Sameness:
     error = np.where(is_finite, left, 0.0) - signal
     sqnr, row = _worst_row(error, signal)
     largest = float(np.max(np.abs(error), initial=0.0))
-    return Sameness(problem, _differing_bits(actual, expected), largest, sqnr, f"{name}, row {row}")
+    return Sameness(problem, differing, largest, sqnr, f"{name}, row {row}")
 
 
 def _differing_bits(actual: np.ndarray, expected: np.ndarray) -> int:

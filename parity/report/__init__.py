@@ -21,7 +21,8 @@ __all__ = ["print_run", "render", "summary_json", "write_text"]
 def render(folder: Path) -> list[Path]:
     """Write ``outputs.csv``, ``summary.md`` and ``report.html`` into a run's folder and return their paths.
 
-    All three are made before the first is written: a run that cannot be rendered leaves nothing half-written.
+    ``census.csv`` and ``invariants.csv`` stand beside them where the run has such rows. All are made before the first
+    is written: a run that cannot be rendered leaves nothing half-written.
 
     Raises
     ------
@@ -30,12 +31,14 @@ def render(folder: Path) -> list[Path]:
     """
     from parity.report.html import report_html
     from parity.report.markdown import summary_markdown
-    from parity.report.tables import outputs_csv
+    from parity.report.tables import census_csv, invariants_csv, outputs_csv
 
     run = load_run(folder)
     texts = {
         "outputs.csv": outputs_csv(run),
+        "census.csv": census_csv(run),
+        "invariants.csv": invariants_csv(run),
         "summary.md": summary_markdown(run),
         "report.html": report_html(run),
     }
-    return [write_text(folder / name, text) for name, text in texts.items()]
+    return [write_text(folder / name, text) for name, text in texts.items() if text]

@@ -32,6 +32,8 @@ _SEVERITY = {
     for rank, verdict in enumerate((Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.SKIPPED))
 }
 
+_OUTPUT_CHECKS = frozenset({"outputs", "case"})
+
 _VERDICT_LINES = {
     0: "everything agrees",
     1: "a disagreement was found",
@@ -99,6 +101,16 @@ def run_verdict(run: Run) -> Verdict:
 def has_forecast(run: Run) -> bool:
     """Whether a variant was judged by executing its rounded graph in ONNX Runtime."""
     return any(outcome.variant.endswith("@onnxruntime") for outcome in run.outcomes)
+
+
+def has_several_checks(run: Run) -> bool:
+    """Whether something else than outputs was judged, as engines are."""
+    return not all(is_of_outputs(outcome) for outcome in run.outcomes)
+
+
+def is_of_outputs(outcome: Outcome) -> bool:
+    """Whether an outcome judged outputs, or stands for a whole case."""
+    return outcome.check in _OUTPUT_CHECKS
 
 
 def place(outcome: Outcome) -> str:

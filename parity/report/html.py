@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from parity.report import figures
+from parity.report.engines import engine_notes, engine_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One case and variant in the matrix: its worst verdict, and the anchor of that outcome's section."""
+    """One case, check and variant in the matrix: its worst verdict, and the anchor of that outcome's section."""
 
     verdict: Verdict
     anchor: str
@@ -32,21 +33,30 @@ def report_html(run: Run) -> str:
         outcomes=outcomes,
         failed=figures.failed(run),
         anchors=anchors,
-        cases=list(dict.fromkeys(outcome.case for outcome in run.outcomes)),
+        rows=list(dict.fromkeys(_row(run, outcome) for outcome in run.outcomes)),
         variants=list(dict.fromkeys(outcome.variant for outcome in run.outcomes)),
-        matrix=_matrix(outcomes, anchors),
+        matrix=_matrix(run, outcomes, anchors),
         verdict=figures.run_verdict(run),
         verdict_line=figures.verdict_line(run),
-        notes=[*figures.output_notes(run.outcomes), *figures.variant_notes(run.outcomes)],
+        notes=[*figures.output_notes(run.outcomes), *figures.variant_notes(run.outcomes), *engine_notes(run)],
+        tables=engine_tables(run),
+        has_several_checks=figures.has_several_checks(run),
         forecast_note=figures.FORECAST_NOTE if figures.has_forecast(run) else "",
     )
 
 
-def _matrix(outcomes: list[Outcome], anchors: dict[tuple[str, str, str], str]) -> dict[tuple[str, str], Cell]:
-    """Return the worst outcome of each case and variant; ``outcomes`` stand worst first, so the first one wins."""
-    matrix: dict[tuple[str, str], Cell] = {}
+def _row(run: Run, outcome: Outcome) -> tuple[str, str]:
+    """Return the case and check that an outcome's row of the matrix stands for; one row a case without engines."""
+    return outcome.case, outcome.check if figures.has_several_checks(run) else ""
+
+
+def _matrix(
+    run: Run, outcomes: list[Outcome], anchors: dict[tuple[str, str, str], str]
+) -> dict[tuple[tuple[str, str], str], Cell]:
+    """Return the worst outcome of each row and variant; ``outcomes`` stand worst first, so the first one wins."""
+    matrix: dict[tuple[tuple[str, str], str], Cell] = {}
     for outcome in outcomes:
-        matrix.setdefault((outcome.case, outcome.variant), Cell(outcome.verdict, anchors[outcome.key]))
+        matrix.setdefault((_row(run, outcome), outcome.variant), Cell(outcome.verdict, anchors[outcome.key]))
     return matrix
 
 

@@ -11,7 +11,7 @@ from parity.report.figures import worst_first
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.results import Outcome, Run, TensorOutcome
+    from parity.results import Outcome, Run, TensorOutcome, Triangulation
 
 
 def summary_json(run: Run, folder: Path) -> str:
@@ -33,7 +33,23 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
         **{name: getattr(outcome, name) for name in names},
         "duration_s": outcome.duration_s,
         "outputs": [_tensor(tensor) for tensor in outcome.tensors],
+        **_engine(outcome),
     }
+
+
+def _engine(outcome: Outcome) -> dict[str, object]:
+    """Return what an engine brings; nothing where there is none, so that other runs read as before."""
+    parts: dict[str, object] = {}
+    if outcome.engine:
+        names = ("sha256", "size_bytes", "source", "typing", "flags", "build_s", "profile_count")
+        parts["engine"] = {name: getattr(outcome.engine, name) for name in names}
+    if outcome.census:
+        shares = ("asked", "share", "time_share", "minimum_share")
+        rows = {row.precision: row.arithmetic_count for row in outcome.census.rows}
+        parts["census"] = {name: getattr(outcome.census, name) for name in shares} | {"arithmetic_layers": rows}
+    if outcome.invariants:
+        parts["invariants"] = {law.name: law.verdict for law in outcome.invariants}
+    return parts
 
 
 def _tensor(tensor: TensorOutcome) -> dict[str, object]:
@@ -44,6 +60,10 @@ def _tensor(tensor: TensorOutcome) -> dict[str, object]:
         "notes": tensor.notes,
         "noise_floor_db": tensor.noise_floor_db,
     }
+    if tensor.triangulation:
+        shared["triangulation"] = _triangulation(tensor.triangulation)
+    if tensor.unwritten_count:
+        shared["unwritten_count"] = tensor.unwritten_count
     difference = tensor.difference
     if difference is None:
         return shared
@@ -55,6 +75,12 @@ def _tensor(tensor: TensorOutcome) -> dict[str, object]:
         "max_absolute": _strict(difference.worst_absolute.difference if difference.worst_absolute else 0.0),
         "max_relative": _strict(difference.worst_relative.difference if difference.worst_relative else 0.0),
     }
+
+
+def _triangulation(triangulation: Triangulation) -> dict[str, object]:
+    names = ("conversion", "engine", "total")
+    levels = {f"{name}_sqnr_db": _strict(getattr(triangulation, name).sqnr_db) for name in names}
+    return {**levels, "blames_engine": triangulation.blames_engine}
 
 
 def _strict(value: float) -> float | str:

@@ -1,4 +1,7 @@
-"""``outputs.csv``: one row for each judged tensor, every figure in it, units in the column names."""
+"""``outputs.csv``: one row for each judged tensor, every figure in it, units in the column names.
+
+Where engines were judged, ``census.csv`` and ``invariants.csv`` stand beside it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import TYPE_CHECKING
 from parity.report.figures import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from parity.difference import Element, Side, TensorDifference
-    from parity.results import Outcome, Run, TensorOutcome
+    from parity.results import Outcome, Run, TensorOutcome, Triangulation
     from parity.tolerance import Tolerance
 
     Row = Mapping[str, object]
@@ -31,6 +34,21 @@ OUTPUT_COLUMNS = (
     "check_duration_s",
 )
 
+ENGINE_COLUMNS = (
+    *("conversion_sqnr_db", "conversion_max_absolute", "conversion_nonfinite_mismatch_count"),
+    *("engine_sqnr_db", "engine_max_absolute", "engine_nonfinite_mismatch_count"),
+    *("total_sqnr_db", "total_max_absolute", "total_nonfinite_mismatch_count"),
+    *("blames_engine", "unwritten_count", "engine_sha256"),
+)
+"""What ``outputs.csv`` has beside the other columns where a run holds engines."""
+
+_ENGINE_KEY = ("case", "variant", "check_verdict", "engine_sha256")
+CENSUS_COLUMNS = (
+    *(*_ENGINE_KEY, "asked", "share", "time_share", "minimum_share"),
+    *("precision", "layer_count", "time_ms", "arithmetic_count", "arithmetic_time_ms"),
+)
+INVARIANTS_COLUMNS = (*_ENGINE_KEY, "name", "verdict", "detail", "max_absolute", "sqnr_db", "floor_db")
+
 _PLAIN_FIGURES = (
     *("element_count", "mismatch_count", "nonfinite_mismatch_count", "headroom", "sqnr_db", "cosine", "max_ulp"),
     *("mean_absolute", "rms", "bias", "p50_absolute", "p99_absolute", "p999_absolute", "percentile_bin_error"),
@@ -43,13 +61,54 @@ def outputs_csv(run: Run) -> str:
     An outcome that judged no tensor (an error) keeps one row with its figures empty, so that no outcome goes missing.
     A figure that was measured and is not a number reads ``nan``.
     """
+    # A census or a law that was found has its own table; one that could not be judged keeps its row here.
+    outcomes = [outcome for outcome in run.outcomes if not (outcome.census or outcome.invariants)]
+    rows = [row for outcome in outcomes for row in _outcome_rows(outcome)]
+    has_engines = any(outcome.engine or tensor.triangulation for outcome in outcomes for tensor in outcome.tensors)
+    return _csv(rows, OUTPUT_COLUMNS + (ENGINE_COLUMNS if has_engines else ()))
+
+
+def census_csv(run: Run) -> str:
+    """Return the censuses of a run as CSV, one row for each precision; empty where there are none."""
+    rows = [
+        {**_engine_key(outcome), **_fields(outcome.census, CENSUS_COLUMNS), **_fields(row, CENSUS_COLUMNS)}
+        for outcome in run.outcomes
+        if outcome.census
+        for row in outcome.census.rows
+    ]
+    return _csv(rows, CENSUS_COLUMNS) if rows else ""
+
+
+def invariants_csv(run: Run) -> str:
+    """Return the laws of a run as CSV, one row for each; empty where there are none."""
+    rows = [
+        {**_engine_key(outcome), **_fields(law, INVARIANTS_COLUMNS)}
+        for outcome in run.outcomes
+        for law in outcome.invariants
+    ]
+    return _csv(rows, INVARIANTS_COLUMNS) if rows else ""
+
+
+def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     import pandas as pd
 
-    rows = [row for outcome in run.outcomes for row in _outcome_rows(outcome)]
-    cells = [[_cell(row.get(name)) for name in OUTPUT_COLUMNS] for row in rows]
-    frame = pd.DataFrame(cells, columns=list(OUTPUT_COLUMNS), dtype=object)
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
     csv: str = frame.to_csv(index=False, lineterminator="\n")
     return csv
+
+
+def _engine_key(outcome: Outcome) -> dict[str, object]:
+    return {
+        "case": outcome.case,
+        "variant": outcome.variant,
+        "check_verdict": str(outcome.verdict),
+        "engine_sha256": outcome.engine.sha256 if outcome.engine else "",
+    }
+
+
+def _fields(record: object, names: Sequence[str]) -> dict[str, object]:
+    return {name: getattr(record, name) for name in names if hasattr(record, name)}
 
 
 def _outcome_rows(outcome: Outcome) -> list[Row]:
@@ -61,6 +120,7 @@ def _outcome_rows(outcome: Outcome) -> list[Row]:
         "check_verdict": str(outcome.verdict),
         "feed_count": outcome.feed_count,
         "check_duration_s": outcome.duration_s,
+        "engine_sha256": outcome.engine.sha256 if outcome.engine else "",
     }
     return [shared | _tensor_figures(tensor) for tensor in outcome.tensors] or [
         shared | {"verdict": str(outcome.verdict), "reasons": outcome.headline}
@@ -76,9 +136,20 @@ def _tensor_figures(tensor: TensorOutcome) -> dict[str, object]:
         "shape": "x".join(str(extent) for extent in tensor.shape),
         "dtype": tensor.dtype,
         "noise_floor_db": tensor.noise_floor_db,
+        "unwritten_count": tensor.unwritten_count,
+        **_triangulation_figures(tensor.triangulation),
         **_tolerance_figures(tensor.tolerance),
         **_difference_figures(tensor.difference),
     }
+
+
+def _triangulation_figures(triangulation: Triangulation | None) -> dict[str, object]:
+    if triangulation is None:
+        return {}
+    parts = {"conversion": triangulation.conversion, "engine": triangulation.engine, "total": triangulation.total}
+    names = ("sqnr_db", "max_absolute", "nonfinite_mismatch_count")
+    figures = {f"{part}_{name}": getattr(distance, name) for part, distance in parts.items() for name in names}
+    return figures | {"blames_engine": triangulation.blames_engine}
 
 
 def _tolerance_figures(tolerance: Tolerance | None) -> dict[str, object]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from parity.report.engines import origin_table
 from parity.report.figures import (
     FORECAST_NOTE,
     SIGNS,
     decibel,
     failed,
     has_forecast,
+    is_of_outputs,
     mismatch_share,
     one_line,
     output_notes,
@@ -24,6 +26,7 @@ from parity.report.figures import (
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 MAX_WIDTH = 100
 _HEADINGS = ("case", "variant", "verdict", "worst output", "SQNR dB", "headroom", "mismatches")
 _FIGURES = _HEADINGS[4:]
+_CHECK_HEADINGS = ("case", "variant", "check", "verdict", "what was found")
 _VERDICT, _OUTPUT = 2, 3
 _GAP = 2  # Blanks between columns.
 _MAX_UNBROKEN = 24
@@ -64,8 +68,8 @@ _ASCII_SIGNS = {
 def print_run(run: Run, report: Path, stream: TextIO) -> None:
     """Print a run: the table, what failed, what the figures prove, the verdict; the report's path last."""
     console = _console(stream)
-    if run.outcomes:
-        console.print(_table(run, _signs(stream), console.width))
+    for table in _tables(run, _signs(stream), console.width):
+        console.print(table)
         console.print()
     for block in (_failure_lines(run, _signs(stream)), _note_lines(run), [FORECAST_NOTE] if has_forecast(run) else []):
         for line in block:
@@ -95,19 +99,53 @@ def _signs(stream: TextIO) -> dict[Verdict, str]:
     return SIGNS
 
 
-def _table(run: Run, signs: dict[Verdict, str], width: int) -> Table:
+def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
+    """Yield the tables of a run: outputs, then what engines add."""
+    outcomes = worst_first(run)
+    outputs = [outcome for outcome in outcomes if is_of_outputs(outcome)]
+    if outputs:
+        yield _outputs_table(outputs, signs, width)
+    origin = origin_table(outcomes, worst_only=True)
+    if origin.rows:
+        yield _plain_table(origin.headings, origin.rows, origin.numeric)
+    checks = [outcome for outcome in outcomes if not is_of_outputs(outcome)]
+    if checks:
+        yield _plain_table(_CHECK_HEADINGS, [_check_cells(outcome, signs) for outcome in checks])
+
+
+def _plain_table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], numeric: Container[int] = ()) -> Table:
+    """Return a table whose texts are broken where the terminal is too narrow, its numbers never."""
+    table = _empty_table()
+    for column, heading in enumerate(headings):
+        is_number = column in numeric
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    for row in rows:
+        table.add_row(*(_text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+def _check_cells(outcome: Outcome, signs: dict[Verdict, str]) -> tuple[Text | str, ...]:
+    sign = _text(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
+    return outcome.case, outcome.variant, outcome.check, sign, outcome.headline
+
+
+def _empty_table() -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    rows = [_cells(outcome, signs) for outcome in worst_first(run)]
+    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+
+
+def _outputs_table(outcomes: Sequence[Outcome], signs: dict[Verdict, str], width: int) -> Table:
+    rows = [_cells(outcome, signs) for outcome in outcomes]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     room = max(width - sum(widths) + widths[_OUTPUT] - _GAP * (len(widths) - 1), len(_HEADINGS[_OUTPUT]))
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    table = _empty_table()
     for name, widest in zip(_HEADINGS[:2], widths, strict=False):
         table.add_column(name, overflow="fold", min_width=min(widest, _MAX_UNBROKEN))
     for name in _HEADINGS[2:]:
         table.add_column(name, justify="right" if name in _FIGURES else "left", no_wrap=True)
-    for outcome, cells in zip(worst_first(run), rows, strict=True):
+    for outcome, cells in zip(outcomes, rows, strict=True):
         texts = [_text(_shortened(cell, room) if i == _OUTPUT else cell) for i, cell in enumerate(cells)]
         texts[_VERDICT].stylize(_COLOURS[outcome.verdict])
         table.add_row(*texts)

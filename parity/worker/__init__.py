@@ -4,9 +4,14 @@ It stands alone. CPython 3.8 and later; imports NumPy, TensorRT, PyCUDA and Poly
 nothing of the harness. Its sources travel as one archive under the package name ``parity_worker``, so every import
 inside is relative. The primary CUDA context is retained, never ``pycuda.autoinit``.
 
-Each operation takes a dict and returns a dict of plain data; arrays stand in them as NumPy arrays and are moved by
-``exchange``. dtypes have NumPy's names, and ``bfloat16``, ``float8_e4m3fn`` from ml_dtypes, which the worker carries
-as raw ``uint16`` and ``uint8`` arrays with the name beside them.
+Each operation takes a dict and returns a dict of plain data: text, numbers, booleans, None, lists and dicts of them.
+An array of the table is a ``tensor.Tensor`` here, both ways: NumPy's array and the dtype's name. dtypes have NumPy's
+names, and ``bfloat16``, ``float8_e4m3fn``, ``float8_e5m2`` from ml_dtypes, which are raw ``uint16`` and ``uint8``
+arrays here. A request's arrays are read-only and hold until the answer is sent. An answer's arrays may be anything that
+holds until then; ``state.exchange.allocate`` gives arrays that need not be copied once more.
+
+``handlers.HANDLERS`` has the function ``(state, request) -> answer`` of each operation; ``files.HANDLERS`` those of the
+conversation itself, where the harness is on another machine.
 
 ================  =====================================================  ==============================================
 operation         fields                                                 answer
@@ -41,6 +46,9 @@ operation         fields                                                 answer
 ``profile``       ``engine``, ``tensors``, ``profile``, ``iterations``   ``layers`` [{name, times_ms [float]}], in order
 ``unload``        ``engine``                                             nothing
 ``memory``        nothing                                                ``free_bytes``, ``total_bytes``
+``put_file``      ``name``, ``data`` uint8 array to append, or None      ``path`` of the file here
+``get_file``      ``name``, ``start``, ``size`` bytes                    ``data`` uint8 array, or None for no file
+``drop_files``    nothing                                                nothing
 ================  =====================================================  ==============================================
 
 A failure is an exception of ``parity_worker.errors`` and travels as its kind and message.

@@ -20,7 +20,7 @@ def make_allocator(trt: Any, allocate: Callable[[str, int], int]) -> Any:
         Takes an output's name and bytes; gives an address on the device.
     """
 
-    class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc, unused-ignore]
+    class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc]  # the class of whichever TensorRT is given
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
             self.reset()

@@ -95,11 +95,14 @@ def _binding(engine: Any, name: str) -> Binding:
 
 
 def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: bool) -> Range:
-    edges = _profile_values(engine, name, profile) if is_shape_io else engine.get_tensor_profile_shape(name, profile)
-    extents = [extent(edge) for edge in edges]
-    # Nothing is told of an input without a dynamic dimension in some releases, and of values that were never limited.
-    fallback = () if is_shape_io else shape
-    return Range(*extents) if len(extents) == 3 else Range(fallback, fallback, fallback)
+    if is_shape_io:
+        edges = [extent(edge) for edge in _profile_values(engine, name, profile)]
+        # Nothing is told of values that the profile does not limit.
+        return Range(*edges) if len(edges) == 3 else Range((), (), ())
+    if min(shape, default=0) >= 0:
+        return Range(shape, shape, shape)
+    low, best, high = engine.get_tensor_profile_shape(name, profile)
+    return Range(extent(low), extent(best), extent(high))
 
 
 def _profile_values(engine: Any, name: str, profile: int) -> Any:

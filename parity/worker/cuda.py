@@ -139,7 +139,7 @@ def context(index: int | None = None) -> Any:
     Unavailable, WorkerError
         As ``device``; the context cannot be made.
     """
-    wanted = (_held.current or 0) if index is None else index
+    wanted = current() if index is None else index
     if _held.current == wanted:
         return _held.contexts[wanted]
     if wanted not in _held.contexts:
@@ -154,6 +154,11 @@ def context(index: int | None = None) -> Any:
     _held.contexts[wanted].push()
     _held.current = wanted
     return _held.contexts[wanted]
+
+
+def current() -> int:
+    """Return the device of the current context; 0 before there is one."""
+    return _held.current or 0
 
 
 def _pop() -> None:

@@ -158,12 +158,9 @@ class Execution:
         return self._engine.buffers.device(slot.binding.name, slot.nbytes)
 
     def _bind_output(self, binding: Binding) -> None:
-        name = binding.name
-        if min(extent(self._context.get_tensor_shape(name)), default=0) < 0:
+        if min(extent(self._context.get_tensor_shape(binding.name)), default=0) < 0:
             self._bind_unsized(binding)
             return
-        if self._context.get_output_allocator(name) is not None:
-            self._context.set_output_allocator(name, None)
         slot = self._slot(binding)
         self._bind(slot)
         self._outputs.append(slot)

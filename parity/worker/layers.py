@@ -16,7 +16,7 @@ def make_profiler(trt: Any) -> Any:
     It has ``iterations``, the readings of each iteration in order; ``begin()`` starts the next.
     """
 
-    class Profiler(trt.IProfiler):  # type: ignore[misc, unused-ignore]
+    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the class of whichever TensorRT is given
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)
             self.iterations: list[list[Reading]] = []

@@ -59,3 +59,10 @@ def test_doctor_finds_a_folder_where_no_run_can_be_saved(run_parity: RunParity, 
     process = run_parity("doctor", "--out", "taken", cwd=tmp_path)
     assert process.returncode == 2
     assert "reports folder: taken cannot be written" in process.stdout
+
+
+def test_doctor_names_a_tensorrt_interpreter_that_is_not_there(run_parity: RunParity, tmp_path: Path) -> None:
+    process = run_parity("doctor", "--tensorrt-python", "/nowhere/python", cwd=tmp_path)
+    assert process.returncode == 2
+    [line] = [line for line in process.stdout.splitlines() if line.startswith("bad ")]
+    assert "tensorrt in /nowhere/python: TensorRT's interpreter '/nowhere/python': there is no such file" in line

@@ -126,8 +126,10 @@ def test_operators_tell_that_a_foreign_node_holds_no_product() -> None:
     layers = [foreign(), layer("fp16")]
     plain = take_census(layers, (), Precision.FP16, 0.9, {"a": "Add", "b": "Softmax"})
     products = take_census(layers, (), Precision.FP16, 0.9, {"a": "Add", "b": "MatMul"})
+    unknown = take_census(layers, (), Precision.FP16, 0.9, {"a": "Add"})
     assert judge_census(plain).verdict is Verdict.PASS
     assert judge_census(products).verdict is Verdict.INCONCLUSIVE
+    assert judge_census(unknown).verdict is Verdict.INCONCLUSIVE
 
 
 def test_float32_without_a_kernels_name_is_not_seen_where_tf32_may_run() -> None:

@@ -12,10 +12,29 @@ import typer.main
 
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.schema import CaseTable
+from parity.checks.invariants import LAWS
+from parity.checks.sameness import ALLOWANCE_DB, floor_db
+from parity.checks.triangulation import CLEAN_ENGINE_DB, MARGIN_DB
 from parity.cli import app
 from parity.difference import Element, Side, TensorDifference
 from parity.pytest_settings import add_options
-from parity.results import CaseRecord, Environment, ModelRecord, Outcome, Run, TensorOutcome
+from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
+from parity.results import (
+    BuildMessage,
+    CaseRecord,
+    Census,
+    CensusRow,
+    Distance,
+    EngineRecord,
+    Environment,
+    Invariant,
+    ModelRecord,
+    Outcome,
+    Run,
+    TensorOutcome,
+    Triangulation,
+    WorkerRecord,
+)
 from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Tolerance
 from parity.verdict import Verdict
 from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
@@ -99,8 +118,35 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element]
+    "kind",
+    [
+        *(Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element, WorkerRecord),
+        *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
+    ],
 )
 def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
     page = section(read("docs/reports.md"), "## run.json")
     assert {field.name for field in fields(kind) if f"`{field.name}`" not in page} == set()
+
+
+def test_the_page_on_judging_has_every_law_in_its_order() -> None:
+    laws = [row[0] for row in table(section(read("docs/judging.md"), "## Invariants"), "law")]
+    assert laws == [f"`{law}`" for law in LAWS]
+
+
+def test_the_page_on_judging_has_the_floor_of_every_precision() -> None:
+    documented = {row[0]: row[1:] for row in table(section(read("docs/judging.md"), "## Invariants"), "precision")}
+    assert {name: float(row[1]) for name, row in documented.items()} == {p: floor_db(p) for p in ALLOWANCE_DB}
+    assert {name: float(row[0]) for name, row in documented.items()} == ALLOWANCE_DB
+
+
+def test_the_page_on_judging_has_the_allowance_before_an_engine_is_blamed() -> None:
+    page = section(read("docs/judging.md"), "## Whose error it is")
+    assert f"{CLEAN_ENGINE_DB:.0f} dB" in page
+    assert f"{CLEAN_ENGINE_DB + MARGIN_DB:.0f} dB" in page
+
+
+@pytest.mark.parametrize("columns", [ENGINE_COLUMNS, CENSUS_COLUMNS, INVARIANTS_COLUMNS])
+def test_the_page_on_reports_has_every_column_of_an_engine(columns: tuple[str, ...]) -> None:
+    page = section(read("docs/reports.md"), "## Tables of engines")
+    assert {name for name in columns if f"`{name}`" not in page} == set()

@@ -26,11 +26,11 @@ from parity.errors import (
     ModelError,
     PrecisionError,
 )
-from tests.conversations import closing, toy_conversation
+from tests.conversations import closing, is_gone, toy_conversation, wait_until
 from tests.tiny_cases import ROOT, process_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from parity.backends.tensorrt.process import LiveConversation
 
@@ -47,20 +47,6 @@ def toys() -> Iterator[LiveConversation]:
 def either(request: pytest.FixtureRequest) -> Iterator[LiveConversation]:
     """With a worker that shares files, and with one that is treated as if it were on another machine."""
     yield from closing(toy_conversation(mapped=request.param == "local"))
-
-
-def wait_until(is_so: Callable[[], bool], limit_s: float = 10.0) -> None:
-    end = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < end, "did not come about"
-        time.sleep(0.02)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 # --- failures that the worker tells ---------------------------------------------------------------------------------

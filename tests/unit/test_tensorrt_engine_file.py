@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 PLAN = b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"layers and weights"
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
 )
 
 
@@ -37,7 +40,7 @@ def test_a_plain_plan_begins_at_once_and_tells_its_version(tmp_path: Path) -> No
     assert read_header(written(tmp_path, PLAN)) == EngineFileHeader(0, {}, "8.6.0.12")
 
 
-@given(metadata=st.dictionaries(st.text(), JSON), tail=st.binary(max_size=64))
+@given(metadata=st.dictionaries(st.text(max_size=5), JSON, max_size=3), tail=st.binary(max_size=64))
 def test_a_header_is_read_back_and_the_plan_begins_behind_it(
     tmp_path_factory: pytest.TempPathFactory, metadata: dict[str, object], tail: bytes
 ) -> None:
@@ -49,19 +52,13 @@ def test_a_header_is_read_back_and_the_plan_begins_behind_it(
 
 
 @given(content=st.binary(min_size=28, max_size=200))
-def test_whatever_a_file_holds_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
+def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = written(tmp_path_factory.getbasetemp(), content)
-    try:
-        header = read_header(path)
-    except BackendError as error:
-        assert str(path) in str(error)
-    else:
-        assert 0 <= header.offset <= len(content) - 28
+    with suppress(BackendError):
+        assert 0 <= read_header(path).offset <= len(content) - 28
 
 
-@given(length=st.integers(1, 200), text=st.binary(min_size=200, max_size=200).filter(lambda raw: raw[:1] not in b"[{<"))
+@given(length=st.integers(1, 200), text=st.binary(min_size=200, max_size=200))
 def test_a_length_without_json_is_the_beginning_of_a_plan(
     tmp_path_factory: pytest.TempPathFactory, length: int, text: bytes
 ) -> None:
@@ -100,7 +97,7 @@ def test_nesting_that_no_reader_survives_is_no_header(tmp_path: Path) -> None:
         (with_header({"stride": 32}), "holds 0 bytes of a plan"),
         (b"PK\x03\x04" + bytes(60), "a zip archive, such as a PyTorch checkpoint"),
         (conv_relu().SerializeToString(), "an ONNX model"),
-        (b'{"not": "an engine"}' + bytes(20), "a text"),
+        (b'{"producer": "exporter", "size": 3}', "a text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
         (b"\x93NUMPY" + bytes(40), "a NumPy array"),
     ],

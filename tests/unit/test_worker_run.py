@@ -232,6 +232,28 @@ def test_a_fresh_context_is_made_for_its_call_and_the_kept_one_comes_back(desk: 
     assert toy.contexts == 3
 
 
+def test_what_a_failed_request_left_in_the_stream_is_over_before_memory_moves(desk: Desk) -> None:
+    toy = Toy(
+        [Port("x", (-1,), profiles=[((1,), (1,), (9999,))]), Port("y", (-1,), "OUTPUT")],
+        lambda feed: {"y": feed["x"]},
+        lambda shapes, _: {"y": shapes["x"]},
+        faults={"enqueue": "no"},
+    )
+    handle = desk.load(toy)["engine"]
+    with pytest.raises(WorkerError):
+        desk.infer(handle, {"x": np.zeros(1, np.float32)})
+    toy.faults = {}
+    assert desk.infer(handle, {"x": np.ones(9999, np.float32)})["tensors"]["y"].all()
+
+
+def test_an_output_of_two_shapes_for_one_feed_is_an_error(desk: Desk) -> None:
+    toy = nonzero()
+    sizes = iter((3, 2))
+    toy.compute = lambda feed: {"y": feed["x"][: next(sizes)], "n": np.array(0, np.int32)}
+    with pytest.raises(WorkerError, match=r"output y had shape \(3,\), then \(2,\), for one feed"):
+        desk.infer(desk.load(toy)["engine"], {"x": np.ones(8, np.float32)}, find_unwritten=True)
+
+
 def test_a_failed_enqueue_quotes_tensorrt(desk: Desk) -> None:
     handle = desk.load(doubler(faults={"enqueue": "Error Code 1: Cask (no kernel)"}))["engine"]
     with pytest.raises(WorkerError, match=r"could not enqueue.*TensorRT: Error Code 1: Cask \(no kernel\)") as caught:

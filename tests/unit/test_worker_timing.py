@@ -61,6 +61,16 @@ def test_layers_are_read_by_position_without_the_first_iteration(desk: Desk) -> 
     assert answer["layers"] == [{"name": name, "times_ms": [0.5, 0.75, 1.0]} for name in ("conv", "relu", "conv")]
 
 
+def test_profiling_leaves_the_engine_a_context_without_a_profiler(desk: Desk) -> None:
+    asked = request(desk, iterations=1, warm_up_ms=0, min_iterations=1, min_s=0)
+    toy = next(iter(desk.shop.toys.values()))
+    timing.time(desk.state, asked)
+    timing.profile(desk.state, asked)
+    assert not toy.live
+    timing.time(desk.state, asked)
+    assert [context.profiler for context in toy.live] == [None]
+
+
 def test_a_feed_that_does_not_fit_is_not_timed(desk: Desk) -> None:
     asked = request(desk, warm_up_ms=0, min_iterations=1, min_s=0)
     with pytest.raises(FeedRefused, match="x has shape"):

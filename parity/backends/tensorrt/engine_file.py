@@ -25,7 +25,7 @@ _OTHER_FORMATS = (
     (re.compile(rb"PK\x03\x04"), "a zip archive, such as a PyTorch checkpoint"),
     (re.compile(rb"\x08[\x01-\x1f][\x12:]"), "an ONNX model; name it by the key model, an engine is built from it"),
     (re.compile(rb"\x93NUMPY"), "a NumPy array"),
-    (re.compile(rb"\s*[\[{<]"), "a text"),
+    (re.compile(rb"\s*[\[{<][\t\n\r -~]*\Z"), "a text"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS; run: git lfs pull"),
 )
 

@@ -154,10 +154,9 @@ class WorkerProcess:
             # execnet's check of the first byte.
             words = "something else was printed first (shell start-up files must print nothing)"
             raise ProcessGone(words) from None
-        except (OSError, EOFError) as error:
-            raise ProcessGone(str(error)) from None
-        except execnet.HostNotFound as error:
-            raise ProcessGone(f"ssh cannot reach {error}") from None
+        except (OSError, EOFError, execnet.HostNotFound) as error:
+            # Once there is a process, its exit code and its own words say more than the pipe to it.
+            raise ProcessGone("" if self._popen else str(error)) from None
 
     def _launch(self, words: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
         # In a session of its own, Ctrl-C in the terminal is the harness's alone, and all that it starts can be ended.
@@ -206,13 +205,18 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process at once, and all that it has started; before that, have it write where it stood."""
-        for number, patience_s in ((signal.SIGABRT, _ABORT_S), (signal.SIGKILL, _END_S)):
-            if self._popen is None or self._popen.poll() is not None:
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(patience_s)
+        if self._popen is None or self._popen.poll() is not None:
+            return
+        self._signal(signal.SIGABRT, _ABORT_S)
+        # Even where the first one has ended: a wrapper's child may be stopped, and then it ends by this only.
+        self._signal(signal.SIGKILL, _END_S)
+
+    def _signal(self, number: signal.Signals, patience_s: float) -> None:
+        assert self._popen is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(patience_s)
 
     def end(self) -> None:
         """Close the channel, wait for the process a moment, end it if need be, and give everything back."""

@@ -1,0 +1,116 @@
+"""Optimization profiles: from the tables of a case file to shapes that fit the model, and which an engine gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parity.case.mistakes import expected_one_of, join_path
+from parity.case.model import ShapeProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parity.case.mistakes import Location, Mistakes
+    from parity.case.model import Case, Profile, Variant
+    from parity.case.schema_build import ShapeTable
+    from parity.graph import ModelInterface, TensorInfo
+
+
+def build_profile(
+    tables: Mapping[str, ShapeTable],
+    interface: ModelInterface | None,
+    mistakes: Mistakes,
+    *,
+    where: Location = ("shapes",),
+    batch_size: int | None = None,
+) -> dict[str, ShapeProfile]:
+    """Return shapes by input name, each checked against the model's own shape.
+
+    Parameters
+    ----------
+    where
+        The path of the tables in the file.
+    batch_size
+        The batch that must fit into these shapes; None where any may.
+    """
+    inputs = {info.name: info for info in interface.inputs} if interface else {}
+    profiles = {}
+    for name, table in tables.items():
+        path = join_path(*where, name)
+        if interface is not None and name not in inputs:
+            mistakes.add(path, expected_one_of(name, list(inputs)))
+        elif table.min and table.opt and table.max:
+            profile = ShapeProfile(tuple(table.min), tuple(table.opt), tuple(table.max))
+            profiles[name] = profile
+            if interface is not None:
+                _check_shapes(path, profile, inputs[name], mistakes)
+                _check_batch(path, profile, inputs[name], batch_size, mistakes)
+    return profiles
+
+
+def _check_shapes(path: str, profile: ShapeProfile, info: TensorInfo, mistakes: Mistakes) -> None:
+    if all(isinstance(dim, int) for dim in info.shape):
+        mistakes.add(path, f"input {info} has no dynamic axis; leave its shapes out")
+        return
+    shapes = {"min": profile.min, "opt": profile.opt, "max": profile.max}
+    wrong_rank = [key for key, shape in shapes.items() if len(shape) != len(info.shape)]
+    for key in wrong_rank:
+        mistakes.add(f"{path}.{key}", f"expected {len(info.shape)} axes, as input {info}; got {list(shapes[key])}")
+    if wrong_rank:
+        return
+    for axis, dim in enumerate(info.shape):
+        low, best, high = (shape[axis] for shape in shapes.values())
+        if isinstance(dim, int) and {low, best, high} != {dim}:
+            mistakes.add(path, f"axis {axis} is fixed at {dim} in input {info}; got {low}, {best}, {high}")
+        elif not low <= best <= high:
+            mistakes.add(path, f"expected min <= opt <= max in axis {axis}; got {low}, {best}, {high}")
+
+
+def _check_batch(
+    path: str, profile: ShapeProfile, info: TensorInfo, batch_size: int | None, mistakes: Mistakes
+) -> None:
+    if batch_size is None or not info.shape or isinstance(info.shape[0], int) or mistakes.has(path):
+        return
+    if not profile.min[0] <= batch_size <= profile.max[0]:
+        mistakes.add("batch_size", f"expected {profile.min[0]} to {profile.max[0]}, as {path} allows; got {batch_size}")
+
+
+def build_more_profiles(
+    tables: Sequence[Mapping[str, ShapeTable]],
+    first: Mapping[str, ShapeProfile],
+    interface: ModelInterface | None,
+    mistakes: Mistakes,
+    where: Location,
+) -> tuple[Profile, ...]:
+    """Return the optimization profiles behind the first one, which ``[shapes]`` are; each has the inputs of that."""
+    if tables and not first:
+        mistakes.add(join_path(*where), "needs [shapes], which are the first optimization profile; give them too")
+    built = []
+    for index, table in enumerate(tables):
+        path = (*where, index)
+        built.append(build_profile(table, interface, mistakes, where=path))
+        for name in sorted(set(first) - set(table)):
+            mistakes.add(join_path(*path, name), "is missing; a profile has shapes for every input that [shapes] have")
+    return tuple(built)
+
+
+def engine_profiles(case: Case, variant: Variant, interface: ModelInterface) -> tuple[Profile, ...]:
+    """Return the optimization profiles of a variant's engine, in their order.
+
+    The first is the case's ``[shapes]``; an input that they leave out and that is open in its batch alone takes
+    batches of 1 to the case's own. None where no input is open.
+    """
+    defaults = {info.name: _batches(info, case.batch_size) for info in interface.inputs if _is_open(info)}
+    first = {**{name: shapes for name, shapes in defaults.items() if shapes is not None}, **case.shapes}
+    return tuple({**first, **profile} for profile in ({}, *variant.build.profiles)) if first else ()
+
+
+def _is_open(info: TensorInfo) -> bool:
+    return any(not isinstance(dim, int) for dim in info.shape)
+
+
+def _batches(info: TensorInfo, batch_size: int) -> ShapeProfile | None:
+    rest = tuple(dim for dim in info.shape[1:] if isinstance(dim, int))
+    if len(rest) != len(info.shape) - 1:
+        return None
+    return ShapeProfile((1, *rest), (batch_size, *rest), (batch_size, *rest))

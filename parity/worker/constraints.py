@@ -1,0 +1,116 @@
+"""Precision of single layers on weakly typed networks: a keep-list, and a typed model on a TensorRT without typing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Iterable, Sequence
+
+from .errors import ModelRefused, PrecisionMissing
+
+# What the parser writes into ILayer.metadata; the part after the bar names a local function.
+_ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]|]+?)(?: \|[^\]]*)?\]")
+# Their type is what they are for, or they compute nothing: a constraint is refused or means nothing.
+_TYPED_BY_NATURE = ("CAST", "CONSTANT", "DEQUANTIZE", "QUANTIZE", "SHAPE")
+_DTYPES = {"fp32": "FLOAT", "tf32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}
+
+
+def keep_layers(trt: Any, network: Any, nodes: Sequence[str], precision: str) -> int:
+    """Constrain the layers of ONNX nodes to a precision.
+
+    Returns
+    -------
+    int
+        Number of layers that were constrained.
+
+    Raises
+    ------
+    ModelRefused
+        No layer comes from one of the nodes.
+    PrecisionMissing
+        This TensorRT has no precisions of layers, or not this one.
+    """
+    dtype = _dtype(trt, precision)
+    layers = [(layer, nodes_of(layer)) for layer in network]
+    absent = sorted(set(nodes) - {name for _, names in layers for name in names})
+    if absent:
+        raise ModelRefused(
+            f"keep: no layer of the network comes from {', '.join(map(repr, absent))}; the parser folds constants "
+            "away, and a keep-list names nodes of the model before any rewriting"
+        )
+    wanted = set(nodes)
+    return sum(_constrain(trt, layer, dtype) for layer, names in layers if not wanted.isdisjoint(names))
+
+
+def hold_types(trt: Any, network: Any) -> int:
+    """Constrain each layer to the float type that its first such output has by the model.
+
+    Where TensorRT has no strong typing, that and obeyed constraints stand in for it. A model with Q/DQ pairs is left
+    alone: its layers stand between float tensors, and held at those they could not compute in int8.
+
+    Returns
+    -------
+    int
+        Number of layers that were constrained.
+
+    Raises
+    ------
+    PrecisionMissing
+        This TensorRT has no precisions of layers.
+    """
+    _require_constraints(trt)
+    layers, floats = list(network), _floats(trt)
+    if any(layer.type in _layer_types(trt, ("DEQUANTIZE", "QUANTIZE")) for layer in layers):
+        return 0
+    held = 0
+    for layer in layers:
+        dtypes = [output.dtype for output in _outputs(layer) if output.dtype in floats]
+        held += bool(dtypes) and _constrain(trt, layer, dtypes[0])
+    return held
+
+
+def nodes_of(layer: Any) -> tuple[str, ...]:
+    """Return the ONNX nodes that a layer comes from: by its metadata, else by its own name."""
+    return tuple(_ONNX_NODE.findall(layer.metadata or "")) or (layer.name,)
+
+
+def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
+    """Set a layer's precision and the type of its float outputs; return whether it has any."""
+    floats = _floats(trt)
+    numbers = [index for index, output in enumerate(_outputs(layer)) if output.dtype in floats]
+    if not numbers or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
+        return False
+    layer.precision = dtype
+    for index in numbers:
+        if not layer.get_output(index).is_shape_tensor:
+            layer.set_output_type(index, dtype)
+    return True
+
+
+def _outputs(layer: Any) -> Iterable[Any]:
+    return (layer.get_output(index) for index in range(layer.num_outputs))
+
+
+def _floats(trt: Any) -> list[Any]:
+    return [getattr(trt.DataType, name) for name in ("FLOAT", "HALF", "BF16") if hasattr(trt.DataType, name)]
+
+
+def _layer_types(trt: Any, names: Iterable[str]) -> list[Any]:
+    return [getattr(trt.LayerType, name) for name in names if hasattr(trt.LayerType, name)]
+
+
+def _require_constraints(trt: Any) -> None:
+    if not hasattr(trt.ILayer, "precision"):
+        raise PrecisionMissing(
+            f"TensorRT {trt.__version__} sets no precision of a layer: nodes are kept by casts in a strongly "
+            "typed model"
+        )
+
+
+def _dtype(trt: Any, precision: str) -> Any:
+    _require_constraints(trt)
+    name = _DTYPES.get(precision)
+    if name is None or not hasattr(trt.DataType, name):
+        raise PrecisionMissing(
+            f"keep_precision: TensorRT {trt.__version__} cannot keep layers at {precision}; take fp32 or fp16"
+        )
+    return getattr(trt.DataType, name)
