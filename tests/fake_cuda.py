@@ -83,6 +83,8 @@ class ExecutingGpu(FakeGpu):
         Live device memory by address.
     page_locked
         Live page-locked arrays, by identity.
+    uploads, downloads
+        How many copies to the device and back were executed; each takes 1 ms.
     allocated
         How many allocations there ever were, on the device and page-locked.
     """
@@ -94,6 +96,8 @@ class ExecutingGpu(FakeGpu):
         self.page_locked: dict[int, int] = {}
         self.streams: dict[int, Stream] = {}
         self.allocated = 0
+        self.uploads = 0
+        self.downloads = 0
         self.clock_ms = 0.0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -131,10 +135,20 @@ class ExecutingGpu(FakeGpu):
         return array
 
     def memcpy_htod_async(self, target: int, source: np.ndarray, stream: Stream) -> None:
-        stream.put(lambda: np.copyto(self.view(target, source.nbytes), source.view(np.uint8)))
+        stream.put(lambda: self._upload(target, source))
 
     def memcpy_dtoh_async(self, target: np.ndarray, source: int, stream: Stream) -> None:
-        stream.put(lambda: np.copyto(target.view(np.uint8), self.view(source, target.nbytes)))
+        stream.put(lambda: self._download(target, source))
 
     def memset_d8_async(self, target: int, byte: int, size: int, stream: Stream) -> None:
         stream.put(lambda: self.view(target, size).fill(byte))
+
+    def _upload(self, target: int, source: np.ndarray) -> None:
+        self.uploads += 1
+        self.clock_ms += 1
+        self.view(target, source.nbytes)[:] = source.view(np.uint8)
+
+    def _download(self, target: np.ndarray, source: int) -> None:
+        self.downloads += 1
+        self.clock_ms += 1
+        target.view(np.uint8)[:] = self.view(source, target.nbytes)

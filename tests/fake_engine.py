@@ -70,6 +70,8 @@ class Toy:
         ``enqueue``, ``infer_shapes``, ``context``: fails with this text in the log.
     contexts, live
         How many contexts there ever were; those that there are.
+    runs
+        How often it ran; each takes 0.25 ms.
     """
 
     ports: list[Port]
@@ -81,6 +83,7 @@ class Toy:
     layers: list[str] = field(default_factory=lambda: ["conv", "relu", "conv"])
     implicit_batch: bool = False
     contexts: int = 0
+    runs: int = 0
     live: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
 
     def port(self, name: str) -> Port:
@@ -203,8 +206,8 @@ class _Engine:
 class _Inspector:
     def get_engine_information(self: Any, _format: Any) -> str:
         context = self.__dict__.get("execution_context")
-        given = sorted(context.given.items()) if context is not None else "no context"
-        return '{"Layers": "\x1e' + str(given) + '"}'
+        told = sorted(_shapes(context).items()) if context is not None else "no context"
+        return '{"Layers": "\x1e' + str(told) + '"}'
 
 
 class _Context:
@@ -216,6 +219,9 @@ class _Context:
         return True
 
     def set_input_shape(self: Any, name: str, shape: Shape) -> bool:
+        low, _, high = self.toy.port(name).profiles[self.index]
+        if not all(least <= size <= most for least, size, most in zip(low, shape, high, strict=True)):
+            return False
         self.given[name] = tuple(shape)
         return True
 
@@ -253,7 +259,7 @@ class _Context:
 
     def report_to_profiler(self: Any) -> bool:
         for layer in self.toy.layers:
-            self.profiler.report_layer_time(layer, self.gpu.clock_ms)
+            self.profiler.report_layer_time(layer, self.toy.runs * 0.25)
         return True
 
 
@@ -296,6 +302,7 @@ def _write(context: Any, port: Port, array: np.ndarray) -> None:
 
 def _compute(context: Any) -> Arrays:
     toy, shapes = context.toy, _shapes(context)
+    toy.runs += 1
     context.gpu.clock_ms += 0.25
     return toy.compute({port.name: _read(context, port, shapes[port.name]) for port in _inputs(toy)})
 

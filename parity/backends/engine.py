@@ -52,7 +52,7 @@ class OnnxSource:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSource:
-    """A Python function of the case folder fills a network: ``function(network, weights)``.
+    """A Python function of the case folder fills a network: ``function(network, weights, trt)``.
 
     Attributes
     ----------

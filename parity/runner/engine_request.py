@@ -27,14 +27,13 @@ def engine_request(planned: PlannedVariant) -> EngineRequest:
         The keep-list matches nothing.
     """
     build = planned.variant.build
-    first = _first_profile(planned)
     implicit = build.quantization is Quantization.IMPLICIT
     return EngineRequest(
         source=_source(planned),
         precision=planned.precision,
         keep_precision=planned.variant.options.keep_precision,
         options=build,
-        profiles=(first,) if first else (),
+        profiles=_profiles(planned),
         calibration=planned.calibration if implicit else None,
     )
 
@@ -61,6 +60,12 @@ def _with_names(model: ModelProto) -> ModelProto:
     named.CopyFrom(model)
     name_nodes(named.graph)
     return named
+
+
+def _profiles(planned: PlannedVariant) -> tuple[Profile, ...]:
+    """Return the first profile and those that the variant adds, which may leave inputs to the first."""
+    first = _first_profile(planned)
+    return (first, *({**first, **more} for more in planned.variant.build.profiles)) if first else ()
 
 
 def _first_profile(planned: PlannedVariant) -> Profile:

@@ -31,9 +31,9 @@ operation         fields                                                 answer
                   "entropy" or "minmax", "feeds": [{name: array}],
                   "cache": path or None}; ``timing_cache`` path or
                   None, read and written; ``plan`` path, written
-``load``          ``plan`` path, ``offset`` bytes to skip, ``options``   ``engine`` handle, ``bindings`` [{name, mode
-                                                                         "input"/"output", dtype, shape, location
-                                                                         "device"/"host", is_shape_io, format,
+``load``          ``plan`` path, ``offset`` bytes to skip,               ``engine`` handle, ``bindings`` [{name, mode
+                  ``options``, ``model`` path of the ONNX model to       "input"/"output", dtype, shape, location
+                  refit from where an option asks for that               "device"/"host", is_shape_io, format,
                                                                          profiles [{min, opt, max}] (inputs)}],
                                                                          ``profile_count``, ``device_memory_bytes``,
                                                                          ``aux_streams``, ``messages``, ``load_s``
@@ -42,7 +42,8 @@ operation         fields                                                 answer
                   (int), ``fresh_context`` (bool), ``find_unwritten``    count}, ``gpu_ms``
                   (bool)
 ``time``          ``engine``, ``tensors``, ``profile``, ``warm_up_ms``,  ``gpu_ms``, ``host_ms``, ``enqueue_ms``
-                  ``min_iterations``, ``min_s``, ``cuda_graph``          (n,) float32; ``cuda_graph`` (bool, captured)
+                  ``min_iterations``, ``min_s``, ``cuda_graph``          (n,) float32; ``cuda_graph`` (bool, captured),
+                                                                         ``notes`` [why not]
 ``profile``       ``engine``, ``tensors``, ``profile``, ``iterations``   ``layers`` [{name, times_ms [float]}], in order
 ``unload``        ``engine``                                             nothing
 ``memory``        nothing                                                ``free_bytes``, ``total_bytes``

@@ -90,7 +90,7 @@ def _ready_builder(job: _Job) -> Any:
     """Return a builder that has the plugins and, with this GPU, the precision."""
     request = job.request
     load_plugins(job.trt, request["options"].get("plugins", ()))
-    builder = installation.started(job.trt.Builder, job.heard.logger, job.heard.quote)
+    builder = installation.make_builder(job.trt, job.heard)
     capability = describe_gpu(cuda.current())["compute_capability"]
     require_precision(job.trt, builder, request["precision"], request["typing"], capability)
     return builder

@@ -40,19 +40,19 @@ _SIGNS = (
 )
 
 
-def capabilities(trt: Any, started: Any, compute_capability: str) -> dict[str, bool]:
+def capabilities(trt: Any, builder: Any, compute_capability: str) -> dict[str, bool]:
     """Return what can be asked of this TensorRT on this GPU, by name.
 
     Parameters
     ----------
-    started
-        A ``trt.Builder`` or ``trt.Runtime``, which knows of DLA cores; None where there is none.
+    builder
+        A ``trt.Builder``, which knows more of the GPU, DLA cores among it; None where there is none.
     compute_capability
         Of the GPU, such as ``9.0``.
     """
     found = {name: _has(trt, owner, member) for name, owner, member in _SIGNS}
-    found.update((name, _has_precision(trt, started, name, compute_capability)) for name in _PRECISIONS)
-    found["dla"] = started is not None and started.num_DLA_cores > 0
+    found.update((name, _has_precision(trt, builder, name, compute_capability)) for name in _PRECISIONS)
+    found["dla"] = builder is not None and builder.num_DLA_cores > 0
     return found
 
 
@@ -61,9 +61,9 @@ def _has(trt: Any, owner: str, member: str) -> bool:
     return found is not None and (not member or hasattr(found, member))
 
 
-def _has_precision(trt: Any, started: Any, precision: str, compute_capability: str) -> bool:
+def _has_precision(trt: Any, builder: Any, precision: str, compute_capability: str) -> bool:
     try:
-        require_precision(trt, started, precision, "strong", compute_capability)
+        require_precision(trt, builder, precision, "strong", compute_capability)
     except PrecisionMissing:
         return False
     return True
@@ -85,7 +85,7 @@ def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:
     cuda.context(index)
     heard = listener(trt)
     heard.begin(state.log)
-    runtime = installation.started(trt.Runtime, heard.logger, heard.quote)
+    builder = installation.make_builder(trt, heard)
     gpu = describe_gpu(index)
     return {
         "python": platform.python_version(),
@@ -93,7 +93,7 @@ def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:
         **gpu,
         "driver": installation.driver_version(),
         "cuda": offered,
-        "capabilities": capabilities(trt, runtime, gpu["compute_capability"]),
+        "capabilities": capabilities(trt, builder, gpu["compute_capability"]),
         "pid": os.getpid(),
     }
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
-from . import cuda
+from . import cuda, installation
 from .allocator import make_allocator
 from .bindings import read_bindings
 from .buffers import Buffers
-from .errors import CudaLost, Unavailable, WorkerError
+from .errors import CudaLost, ModelRefused, WorkerError
 from .heard import Listener, listener
 from .loading import apply_runtime_options, create_context, load_plugins, refit_from_onnx
 from .plan import check_usable, read_plan, refusal
@@ -158,10 +157,7 @@ def open_tensorrt(state: Any) -> tuple[Any, Listener]:
     Unavailable
         TensorRT, PyCUDA, the driver or a GPU is missing.
     """
-    try:
-        import tensorrt as trt
-    except ImportError as error:
-        raise Unavailable(f"TensorRT cannot be imported in {sys.executable}: {error}; install it there") from error
+    trt = installation.tensorrt()
     cuda.context()
     heard = listener(trt)
     heard.begin(state.log)
@@ -171,16 +167,23 @@ def open_tensorrt(state: Any) -> tuple[Any, Listener]:
 def _deserialize(trt: Any, heard: Listener, request: Mapping[str, Any]) -> LoadedEngine:
     options, path, offset = request.get("options") or {}, request["plan"], request.get("offset") or 0
     plan = read_plan(path, offset)
-    trt.init_libnvinfer_plugins(heard.logger, "")
     load_plugins(trt, options.get("plugins") or ())
-    runtime = apply_runtime_options(trt, trt.Runtime(heard.logger), options)
+    runtime = apply_runtime_options(trt, installation.started(trt.Runtime, heard.logger, heard.quote), options)
     native = runtime.deserialize_cuda_engine(plan)
     if native is None:
         raise refusal(path, offset, heard.quote(), str(trt.__version__))
     check_usable(path, native)
     if options.get("refit"):
-        refit_from_onnx(trt, native, request["model"], heard.logger)
+        _refit(trt, native, request, heard)
     return LoadedEngine(trt, runtime, native, options, heard)
+
+
+def _refit(trt: Any, native: Any, request: Mapping[str, Any], heard: Listener) -> None:
+    if not request.get("model"):
+        raise ModelRefused(
+            f"the plan {request['plan']} has to be refitted, and no ONNX model came with it to refit from"
+        )
+    refit_from_onnx(trt, native, request["model"], heard.logger)
 
 
 def _describe(native: Any) -> dict[str, Any]:

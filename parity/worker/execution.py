@@ -134,8 +134,10 @@ class Execution:
         engine.stream.synchronize()
 
     def outputs(self) -> dict[str, Tensor]:
-        """Give what was downloaded, in real shapes; row-major arrays are void with the engine's next request."""
-        return {s.binding.name: Tensor(s.layout.unpack(self._host(s)), s.binding.dtype) for s in self._filled()}
+        """Give what was downloaded, in the engine's order; row-major arrays are void with its next request."""
+        filled = {slot.binding.name: slot for slot in self._filled()}
+        slots = [filled[binding.name] for binding in self._engine.bindings if not binding.is_input]
+        return {s.binding.name: Tensor(s.layout.unpack(self._host(s)), s.binding.dtype) for s in slots}
 
     def _filled(self) -> list[_Slot]:
         return [*self._outputs, *(self._sized(binding) for binding in self._unsized)]

@@ -6,9 +6,12 @@ import re
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import Unavailable
+
+if TYPE_CHECKING:
+    from .heard import Listener
 
 _PROC_VERSION = Path("/proc/driver/nvidia/version")
 _WHEEL_CUDAS = (11, 12, 13, 14)
@@ -47,15 +50,8 @@ def _missing_advice(error: ModuleNotFoundError) -> str:
     )
 
 
-def started(make: Any, logger: Any, quote: Any) -> Any:
-    """Make TensorRT's ``Builder`` or ``Runtime``, which starts CUDA.
-
-    Parameters
-    ----------
-    make
-        The class.
-    quote
-        ``quote()`` returns what TensorRT logged.
+def make_builder(trt: Any, heard: Listener) -> Any:
+    """Return a ``trt.Builder``, which starts CUDA: where that fails, a ``trt.Runtime`` of 8.6 would end the process.
 
     Raises
     ------
@@ -63,12 +59,13 @@ def started(make: Any, logger: Any, quote: Any) -> Any:
         TensorRT cannot start on this machine.
     """
     try:
-        return make(logger)
+        return trt.Builder(heard.logger)
     except TypeError as error:
-        # The bindings' only sign of a null pointer.
+        # The bindings' only sign of a null pointer; TensorRT logs the cause, a code of CUDA's runtime, as a warning.
+        told = "; ".join(message["text"] for message in heard.heard.told()) or "it logs no reason"
         raise Unavailable(
-            f"TensorRT cannot start on this machine. {quote()}. See that `nvidia-smi` answers, and that its CUDA "
-            "version is not below the one that TensorRT was built for."
+            f"TensorRT cannot start on this machine: {told}. See that `nvidia-smi` answers, and that the CUDA version "
+            "there is not below the one that TensorRT was built for."
         ) from error
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from parity.worker import capabilities, cuda, installation
 from parity.worker.errors import Unavailable
+from parity.worker.heard import Listener, listener
 from tests.fake_pycuda import CudaError, FakeGpu
 from tests.fake_tensorrt import RELEASES, fake_tensorrt
 
@@ -55,10 +56,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     gpu = FakeGpu()
     gpu.install(monkeypatch)
     sys.modules["pycuda"].VERSION_TEXT = "2026.1"  # type: ignore[attr-defined]  # as the real package has it
-    trt = fake_tensorrt("10.16.1.11", {"Runtime.num_DLA_cores": 0})
+    trt = fake_tensorrt("10.16.1.11")
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
     yield gpu
     cuda.release()
+    listener.cache_clear()
 
 
 def _hello(device: int = 0) -> dict[str, Any]:
@@ -172,11 +174,17 @@ def test_a_wheel_of_the_drivers_cuda_is_taken(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_tensorrt_that_does_not_start_is_unavailable_in_its_own_words() -> None:
-    def null(_logger: Any) -> Any:
+    trt = fake_tensorrt("8.6.0")
+    heard = Listener(trt)
+    heard.begin(lambda *_: None)
+
+    def null(logger: Any) -> Any:
+        logger.log(trt.ILogger.Severity.WARNING, "CUDA initialization failure with error: 35")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
+    trt.Builder = null
     with pytest.raises(Unavailable, match=r"cannot start .*CUDA initialization failure with error: 35.*nvidia-smi"):
-        installation.started(null, None, lambda: "TensorRT: CUDA initialization failure with error: 35")
+        installation.make_builder(trt, heard)
 
 
 def test_a_missing_polygraphy_is_unavailable(machine: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:

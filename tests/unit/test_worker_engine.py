@@ -103,6 +103,11 @@ def test_a_refused_plan_is_told_with_tensorrts_line_and_a_way_out(
     assert not desk.state.engines
 
 
+def test_a_stripped_plan_without_a_model_to_refit_from_is_refused(desk: Desk) -> None:
+    with pytest.raises(ModelRefused, match="has to be refitted, and no ONNX model came with it"):
+        desk.load(copier(), options={"refit": True})
+
+
 def test_an_empty_plan_is_refused_before_tensorrt_sees_it(desk: Desk) -> None:
     with pytest.raises(ModelRefused, match="has 6 bytes, and nothing behind its header of 6"):
         desk.load_bytes(b"header", offset=6)
@@ -134,7 +139,21 @@ def test_the_inspector_speaks_unchanged_of_the_last_shapes(desk: Desk) -> None:
     for count, is_fresh in ((3, False), (2, True)):
         desk.infer(handle, {"x": np.zeros((count, 2), np.float32)}, fresh_context=is_fresh)
         told = engine.inspect(desk.state, {"engine": handle})["json"]
-        assert told == f'{{"Layers": "\x1e[(\'x\', ({count}, 2))]"}}'
+        assert told == f"{{\"Layers\": \"\x1e[('x', ({count}, 2)), ('y', ({count}, 2))]\"}}"
+
+
+def test_the_inspector_outlives_the_memory_of_the_feed(desk: Desk) -> None:
+    size = Port("size", (1,), dtype="INT32", location="HOST", profiles=[((1,), (2,), (9,))])
+    toy = Toy(
+        [size, Port("y", (-1,), "OUTPUT")],
+        lambda feed: {"y": np.zeros(feed["size"][0], np.float32)},
+        lambda _, values: {"y": (int(values["size"][0]),) if values else (-1,)},
+    )
+    handle = desk.load(toy)["engine"]
+    feed = np.array([3], np.int32)
+    desk.infer(handle, {"size": feed})
+    feed[0] = 99
+    assert "('y', (3,))" in engine.inspect(desk.state, {"engine": handle})["json"]
 
 
 def test_an_error_of_an_earlier_request_is_not_quoted_again(desk: Desk) -> None:
@@ -150,7 +169,7 @@ def test_an_error_of_an_earlier_request_is_not_quoted_again(desk: Desk) -> None:
 
 def test_tensorrt_that_is_not_installed_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(Unavailable, match=r"TensorRT cannot be imported in .*python"):
+    with pytest.raises(Unavailable, match=r"tensorrt in .*python"):
         desk.load(copier())
 
 

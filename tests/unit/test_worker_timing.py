@@ -42,6 +42,7 @@ def test_each_iteration_gives_three_readings(desk: Desk) -> None:
     assert (answer["enqueue_ms"].array > 0).all()
     assert answer["cuda_graph"] is False
     assert answer["notes"] == []
+    assert (desk.gpu.uploads, desk.gpu.downloads) == (8, 8)
 
 
 def test_readings_go_on_until_the_time_is_over(desk: Desk) -> None:

@@ -13,9 +13,10 @@ from parity.backends.tensorrt.building import make_engine
 from parity.backends.tensorrt.cache import EngineCache, cache_limit_bytes
 from parity.backends.tensorrt.cache_key import hash_file
 from parity.backends.tensorrt.engine_file import EngineFileHeader, read_header
-from parity.backends.tensorrt.fields import options_fields
 from parity.backends.tensorrt.link import Link
+from parity.backends.tensorrt.recipe import choose_recipe
 from parity.backends.tensorrt.session import PlanFile, TensorRTSession
+from parity.backends.tensorrt.wire_options import load_options_to_wire
 from parity.errors import BackendCrash, BackendError, BackendTimeout, BackendUnavailable
 from parity.results import EngineRecord, WorkerRecord
 from parity.tolerance import Precision
@@ -106,10 +107,15 @@ class TensorRTBackend:
             The worker is missing, failed, hung or died; or an engine file is none.
         """
         if isinstance(request.source, EngineFile):
-            return self._open_file(request.source.path, options_fields(request.options), timeout_s)
+            options = load_options_to_wire(request.options, built_here=False)
+            return self._open_file(request.source.path, options, timeout_s)
         kept = make_engine(self._link, self._cache, self._worker, request, timeout_s)
-        plan = PlanFile(kept.plan, 0, options_fields(request.options), kept.record)
-        return TensorRTSession(self._link, plan, timeout_s)
+        plan = PlanFile(kept.plan, 0, load_options_to_wire(request.options), kept.record)
+        return TensorRTSession(self._link, plan, timeout_s, self._refitting_model(request, plan.options))
+
+    def _refitting_model(self, request: EngineRequest, options: dict[str, Any]) -> ModelProto | None:
+        """Return the model whose weights a plan without any is given; None where the plan has its own."""
+        return choose_recipe(request, self._worker).parsed if options.get("refit") else None
 
     def _open_file(self, path: Path, options: dict[str, Any], timeout_s: float) -> TensorRTSession:
         header = read_header(path)

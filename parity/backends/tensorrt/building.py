@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
-from google.protobuf.message import EncodeError
-
 from parity.backends.engine import OnnxSource
-from parity.backends.tensorrt.cache_key import engine_identity, hash_feeds
+from parity.backends.tensorrt.cache_key import engine_identity, hash_feeds, hash_file
 from parity.backends.tensorrt.fields import build_fields
+from parity.backends.tensorrt.model_file import write_model
 from parity.backends.tensorrt.recipe import choose_recipe
 from parity.errors import ModelError, PrecisionError
 from parity.graph import model_interface
@@ -22,7 +20,6 @@ from parity.results import BuildMessage, EngineRecord
 
 if TYPE_CHECKING:
     import numpy as np
-    from onnx import ModelProto
 
     from parity.backends.engine import EngineRequest
     from parity.backends.tensorrt.cache import EngineCache, KeptEngine
@@ -59,8 +56,10 @@ def make_engine(
     """
     _require_profiles(request)
     recipe = choose_recipe(request, worker)
-    feeds = _calibration_feeds(request) if recipe.is_calibrated else []
-    identity = engine_identity(request, recipe, worker, hash_feeds(feeds) if recipe.is_calibrated else "")
+    own_cache = request.options.calibration_cache
+    feeds = _calibration_feeds(request) if recipe.is_calibrated and own_cache is None else []
+    calibration = hash_file(own_cache) if own_cache is not None else hash_feeds(feeds)
+    identity = engine_identity(request, recipe, worker, calibration if recipe.is_calibrated else "")
     order = _Order(request, recipe, identity, feeds, timeout_s)
     return cache.take(identity.key, partial(_build, link, cache, order), timeout_s)
 
@@ -110,22 +109,9 @@ def _held_timing_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> P
 
 
 def _held_calibration_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> Path | None:
-    if not order.recipe.is_calibrated:
+    if not order.recipe.is_calibrated or order.request.options.calibration_cache is not None:
         return None
     return stack.enter_context(cache.calibration_cache(order.identity.calibration_key, order.timeout_s))
-
-
-def write_model(model: ModelProto, folder: Path) -> Path:
-    """Write a model for the parser; above the 2 GiB of a protobuf message with its weights beside it."""
-    path = folder / "model.onnx"
-    try:
-        path.write_bytes(model.SerializeToString())
-    except (EncodeError, ValueError):
-        # Which of the two depends on protobuf's release. Saving with external data rewrites the model it is given.
-        separate = onnx.ModelProto()
-        separate.CopyFrom(model)
-        onnx.save_model(separate, path, save_as_external_data=True, location="weights.bin")
-    return path
 
 
 def _record_of(answer: dict[str, Any], order: _Order) -> EngineRecord:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import NetworkSource
-from parity.backends.tensorrt.fields import plain, profile_fields
+from parity.backends.tensorrt.conversation import SentFile
+from parity.backends.tensorrt.fields import profile_fields
+from parity.backends.tensorrt.wire_options import build_options_to_wire
 from parity.errors import ModelError
 from parity.graph import hash_model
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from parity.results import WorkerRecord
 
 _WORKER_FOLDER = Path(__file__).parents[2] / "worker"
-# How a plan is loaded is no part of it.
-_OPTIONS_OF_LOADING = frozenset({"load"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class EngineIdentity:
     options
         ``BuildOptions`` as plain data, files by their SHA-256.
     calibration
-        SHA-256 of an implicit calibrator's feeds; empty without one.
+        SHA-256 of an implicit calibrator's feeds, or of the cache that stands for them; empty without one.
     packages
         Versions of TensorRT, Polygraphy and what else takes part in a build there.
     worker_sources
@@ -136,8 +136,17 @@ def _source_hash(request: EngineRequest, recipe: Recipe) -> str:
 
 
 def _hashed_options(options: BuildOptions) -> dict[str, Any]:
-    converted: dict[str, Any] = plain(options, file=hash_file)
-    return {name: value for name, value in converted.items() if name not in _OPTIONS_OF_LOADING}
+    hashed: dict[str, Any] = _with_hashes(build_options_to_wire(options))
+    return hashed
+
+
+def _with_hashes(value: Any) -> Any:
+    """Return plain data with each file's SHA-256 in its place."""
+    if isinstance(value, SentFile):
+        return hash_file(value.path)
+    if isinstance(value, dict):
+        return {name: _with_hashes(item) for name, item in value.items()}
+    return [_with_hashes(item) for item in value] if isinstance(value, list) else value
 
 
 def hash_file(path: Path) -> str:

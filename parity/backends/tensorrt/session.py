@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import EngineAnswer, LayerTime
 from parity.backends.tensorrt.bindings import check_inputs, check_profile, choose_profile, read_bindings
 from parity.backends.tensorrt.conversation import SentFile
+from parity.backends.tensorrt.model_file import write_model
 from parity.errors import BackendCrash, BackendError, BackendTimeout
 from parity.results import BuildMessage
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
+    from onnx import ModelProto
 
     from parity.backends import Tensors
     from parity.backends.tensorrt.link import Link
@@ -58,6 +62,8 @@ class TensorRTSession:
     ----------
     timeout_s
         The longest that one request may take.
+    weights
+        The model that a plan without weights takes them from.
 
     Raises
     ------
@@ -65,17 +71,22 @@ class TensorRTSession:
         TensorRT refuses the plan.
     """
 
-    def __init__(self, link: Link, plan: PlanFile, timeout_s: float) -> None:
+    def __init__(self, link: Link, plan: PlanFile, timeout_s: float, weights: ModelProto | None = None) -> None:
         self._link = link
         self._plan = plan
         self._timeout_s = timeout_s
+        self._weights = weights
         self._reload_count = 0
         self._is_closed = False
         self._load()
 
     def _load(self) -> None:
         fields = {"plan": SentFile(self._plan.path), "offset": self._plan.offset, "options": self._plan.options}
-        answer = self._link.ask("load", fields, self._timeout_s)
+        with ExitStack() as stack:
+            if self._weights is not None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
+                fields["model"] = SentFile(write_model(self._weights, folder))
+            answer = self._link.ask("load", fields, self._timeout_s)
         self._age = self._link.age
         self._handle = answer["engine"]
         bindings = read_bindings(answer["bindings"])

@@ -1,4 +1,4 @@
-"""Engine options as plain data: what ``build`` and ``load`` requests carry.
+"""Engine options as fields of requests: plain data, and files that are sent.
 
 Only what a case sets travels. So an engine that was cached under its options stays valid when an option is added.
 """
@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parity.backends.tensorrt.conversation import SentFile
 from parity.build_options import Refit, parse_budget
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _ELSEWHERE = frozenset(
 
 
 def build_options_to_wire(options: BuildOptions) -> dict[str, Any]:
-    """Return the ``options`` of a ``build`` request: text, numbers, booleans, lists and dicts."""
+    """Return the ``options`` of a ``build`` request: text, numbers, booleans, lists and dicts; libraries as files."""
     return _plain_fields(options, _ELSEWHERE)
 
 
@@ -36,7 +37,10 @@ def load_options_to_wire(options: BuildOptions, *, built_here: bool = True) -> d
         Whether the engine was built with these options: then what the build makes necessary is allowed with it. A
         stripped plan is refitted, a version-compatible one may bring its lean runtime, one for DLA runs there.
     """
-    wire = _plain_fields(options.load, frozenset())
+    wire = _plain_fields(options.load, frozenset({"temporary_folder"}))
+    if options.load.temporary_folder is not None:
+        # A folder of the machine that the worker runs on.
+        wire["temporary_folder"] = str(options.load.temporary_folder)
     if options.plugins:
         wire["plugins"] = _plain(options.plugins)
     if options.load.weight_streaming_budget is not None:
@@ -62,12 +66,12 @@ def _plain_fields(value: Any, left_out: frozenset[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return SentFile(value)
     if is_dataclass(value):
         return _plain_fields(value, frozenset())
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Enum | Path):
-        return str(value)
-    return value
+    return str(value) if isinstance(value, Enum) else value
