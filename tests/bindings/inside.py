@@ -158,6 +158,86 @@ def check_strict_objects() -> Any:
     return refused
 
 
+class Batches:
+    """The worker's batches of a calibrator, without device memory."""
+
+    size = 4
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def next(self, names: list[str]) -> list[int] | None:
+        self.heard.append(["next", list(names)])
+        return [4096, 8192] if len(self.heard) == 1 else None
+
+    def read_cache(self) -> bytes:
+        return b"scales of before"
+
+    def write_cache(self, content: Any) -> None:
+        self.heard.append(["write", bytes(content).decode()])
+
+
+def calibrated(kind: str) -> dict[str, Any]:
+    """Return what C++ gets of a calibrator, and what that has heard."""
+    batches = Batches()
+    try:
+        virtual = VirtualCalls(keep(worker("calibrator").make_calibrator(trt, kind, batches)))
+    except worker("errors").PrecisionMissing as error:
+        return {"refused": str(error)}
+    addresses, names = (ctypes.c_void_p * 2)(), (ctypes.c_char_p * 2)(b"image", b"mask")
+    asked = (
+        (ctypes.c_void_p, ctypes.addressof(addresses)),
+        (ctypes.c_void_p, ctypes.addressof(names)),
+        (ctypes.c_int32, 2),
+    )
+    length, scales = ctypes.c_size_t(), b"new scales"
+    first = VirtualCalls.FIRST
+    told = {
+        "interface": virtual.interface(),
+        "size": virtual.call(first, ctypes.c_int32),
+        "batches": [virtual.call(first + 1, ctypes.c_bool, *asked) for _ in range(2)],
+        "addresses": list(addresses),
+    }
+    cache = virtual.call(first + 2, ctypes.c_void_p, (ctypes.c_void_p, ctypes.addressof(length)))
+    virtual.call(first + 3, None, (ctypes.c_char_p, scales), (ctypes.c_size_t, len(scales)))
+    return {**told, "cache": ctypes.string_at(cache, length.value).decode(), "heard": batches.heard}
+
+
+def check_calibrators() -> Any:
+    """Return what C++ gets of each calibrator, or the refusal."""
+    return {kind: calibrated(kind) for kind in ("entropy", "minmax")}
+
+
+def check_networks() -> Any:
+    """Return the flags that an empty network of each typing is made with, as a set of names."""
+    found = {}
+    for name, is_strong in (("strong", True), ("weak", False)):
+        builder = Strict(trt.Builder, {"create_network": object()})
+        worker("network").new_network(trt, builder, is_strong=is_strong)
+        [(_, flags)] = builder.calls
+        members = trt.NetworkDefinitionCreationFlag.__members__.items()
+        found[name] = [member for member, flag in members if flags & 1 << int(flag)]
+    return found
+
+
+def check_kept_layers() -> Any:
+    """Return what keeping a node at float32 sets on its layer, or the refusal."""
+    output = Strict(trt.ITensor, {"dtype": trt.DataType.HALF, "is_shape_tensor": False})
+    about = {
+        "name": "conv + relu",
+        "metadata": "[ONNX Layer: conv]",
+        "num_outputs": 1,
+        "type": trt.LayerType.CONVOLUTION,
+    }
+    layer = Strict(trt.ILayer, {**about, "get_output": output})
+    try:
+        count = worker("constraints").keep_layers(trt, [layer], ["conv"], "fp32")
+    except worker("errors").PrecisionMissing as error:
+        return {"refused": str(error)}
+    set_types = [plain(list(call[1:])) for call in layer.calls if call[0] == "set_output_type"]
+    return {"count": count, "precision": plain(layer.values["precision"]), "output types": set_types}
+
+
 def check_dtypes() -> Any:
     """Return each data type's name here, its size by TensorRT and by what carries it, and whether the way back fits."""
     dtypes = worker("dtypes")

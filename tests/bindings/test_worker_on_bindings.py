@@ -84,6 +84,34 @@ def test_an_allocator_whose_functions_are_misnamed_gives_cxx_nothing(found: Foun
     assert (told["interface"], told["plain"], told["with a stream"]) == ("IOutputAllocator", None, None)
 
 
+@pytest.mark.parametrize("kind", ["entropy", "minmax"])
+def test_cxx_gets_batches_and_the_cache_from_a_calibrator_or_there_is_none(found: Found, kind: str) -> None:
+    told = result(found, "calibrators")[kind]
+    if not is_weak(found):
+        assert "TensorRT 11.4.0.106 has no calibrators" in told["refused"]
+        return
+    assert told.pop("interface") == {"entropy": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}[kind]
+    assert told == {
+        "size": 4,
+        "batches": [True, False],
+        "addresses": [4096, 8192],
+        "cache": "scales of before",
+        "heard": [["next", ["image", "mask"]], ["next", ["image", "mask"]], ["write", "new scales"]],
+    }
+
+
+def test_a_network_is_made_with_the_flag_that_the_release_gives_its_typing(found: Found) -> None:
+    assert result(found, "networks") == {"strong": ["STRONGLY_TYPED"], "weak": []}
+
+
+def test_a_kept_layer_gets_its_precision_or_the_release_is_named(found: Found) -> None:
+    told = result(found, "kept_layers")
+    if is_weak(found):
+        assert told == {"count": 1, "precision": "DataType.FLOAT", "output types": [[0, "DataType.FLOAT"]]}
+    else:
+        assert "TensorRT 11.4.0.106 sets no precision of a layer" in told["refused"]
+
+
 def test_a_strict_object_refuses_what_the_true_class_lacks(found: Found) -> None:
     assert result(found, "strict_objects") == [
         "a method of 8.6",

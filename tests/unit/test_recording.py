@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from parity.backends.tensorrt.conversation import SentFile, WrittenFile
 from parity.backends.tensorrt.fingerprint import differences, identify, take_fingerprint
+from parity.backends.tensorrt.interpreter import named_interpreters, parse_interpreter
 from parity.backends.tensorrt.recorded import RecordingReader
 from parity.backends.tensorrt.recording import (
     RECORD_VARIABLE,
@@ -458,12 +460,13 @@ def test_the_environment_records_each_conversation_in_a_folder_of_its_own(
 ) -> None:
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "base"))
     for _ in range(2):
-        conversation = open_conversation("python", lambda _spec: CountingWorker())
+        conversation = open_conversation(parse_interpreter(sys.executable), lambda _interpreter: CountingWorker())
         converse(conversation, tmp_path / "live")
     conversation.close()
     monkeypatch.delenv(RECORD_VARIABLE)
     for number in ("1", "2"):
-        replay = open_conversation(f"recording={tmp_path / 'base' / number}", lambda _spec: CountingWorker())
+        [named] = named_interpreters([f"recording={tmp_path / 'base' / number}"] * 2, {})
+        replay = open_conversation(named, lambda _interpreter: CountingWorker())
         assert isinstance(replay, ReplayConversation)
         converse(replay, tmp_path / f"replay {number}")
         replay.close()
@@ -472,7 +475,7 @@ def test_the_environment_records_each_conversation_in_a_folder_of_its_own(
 def test_without_the_environment_a_live_conversation_is_what_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RECORD_VARIABLE, raising=False)
     inner = CountingWorker()
-    assert open_conversation("ssh=jetson", lambda _spec: inner) is inner
+    assert open_conversation(parse_interpreter(sys.executable), lambda _interpreter: inner) is inner
 
 
 def test_a_recorded_conversation_waits_counts_workers_and_closes_as_the_live_one(tmp_path: Path) -> None:

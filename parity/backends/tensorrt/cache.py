@@ -1,12 +1,12 @@
 """Engines kept between runs: ``engines/<key>/engine.plan`` with its record, and measured tactics per machine.
 
 An engine is executable code. It is taken from the cache folder alone, and only where its bytes are those that were
-stored under its key; anything else is built again, and the new record says so.
+stored under its key; anything else is built again, and the new record says so. Of a replayed recording a stand-in is
+kept, under a key that has the recording in it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.tensorrt.cache_room import make_room
+from parity.backends.tensorrt.fingerprint import identify
 from parity.errors import BackendError, BackendTimeout
 from parity.results import EngineRecord
 
@@ -135,9 +136,8 @@ class EngineCache:
             return None, "its plan lies outside the cache folder"
         try:
             record = _read_record(note.read_bytes(), key)
-            with plan.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        except (OSError, ValueError) as error:
+            sha256 = identify(plan).sha256
+        except (OSError, ValueError, BackendError) as error:
             return None, f"it cannot be read: {_first_line(error)}"
         if sha256 != record.sha256:
             return None, "its plan is not the one that was stored"
@@ -185,8 +185,7 @@ def _clear(folder: Path) -> None:
 
 
 def _require_written(plan: Path, record: EngineRecord) -> None:
-    with plan.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = identify(plan).sha256
     if sha256 != record.sha256:
         raise BackendError(
             f"{plan}: has SHA-256 {sha256}, the worker wrote {record.sha256}; the disk or the connection loses data"

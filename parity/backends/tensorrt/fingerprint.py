@@ -115,7 +115,7 @@ def identify(path: Path) -> FileIdentity:
         with path.open("rb") as stream:
             return FileIdentity(hashlib.file_digest(stream, "sha256").hexdigest(), size)
     except OSError as error:
-        raise BackendError(f"{path.name}: cannot be read to be sent to TensorRT: {error.strerror}") from error
+        raise BackendError(f"{path}: cannot be read: {error.strerror}; TensorRT was to be given it") from error
     except (ValueError, TypeError) as error:
         raise BackendError(f"{path.name}: is a damaged stand-in of a replayed recording; delete it") from error
 

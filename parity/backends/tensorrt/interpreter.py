@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from execnet import XSpec
 
 VARIABLE = "PARITY_TENSORRT_PYTHON"
+REPLAY_PREFIX = "recording="
+"""Begins the name of a recording, which answers in place of an interpreter."""
 _EXPECTED = "expected the path of a Python, or an execnet spec such as ssh=jetson//python=python3"
 _SPEC_BEGINNINGS = ("popen", "ssh=", "socket=", "vagrant_ssh=", "via=", "python=")
 
@@ -29,7 +31,7 @@ class Interpreter:
     Attributes
     ----------
     spec
-        execnet's.
+        execnet's, or a recording's name.
     label
         What the user named: for messages.
     is_local
@@ -62,13 +64,15 @@ def named_interpreters(options: Sequence[str], environment: Mapping[str, str]) -
 
 
 def parse_interpreter(name: str) -> Interpreter:
-    """Read a path or an execnet spec.
+    """Read a path, an execnet spec, or ``recording=FOLDER``.
 
     Raises
     ------
     BackendUnavailable
         It is not there or cannot be executed, or the spec has a mistake.
     """
+    if name.startswith(REPLAY_PREFIX):
+        return Interpreter(name, name, is_local=True)
     if name.startswith(_SPEC_BEGINNINGS) and not Path(name).exists():
         return _parse_spec(name)
     path = _executable(name)

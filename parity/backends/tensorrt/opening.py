@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_engine_backends(settings: TensorRTSettings) -> Iterator[tuple[TensorRTBackend, ...]]:
-    """Start a worker in each interpreter, and end them all behind the block.
+    """Start a worker in each interpreter, or open its recording, and end them all behind the block.
 
     Raises
     ------
     BackendError
-        An interpreter is missing, or lacks TensorRT, PyCUDA, a driver or a GPU.
+        An interpreter is missing, or lacks TensorRT, PyCUDA, a driver or a GPU; a recording cannot be read.
     """
     from parity.backends.tensorrt.interpreter import named_interpreters
     from parity.backends.tensorrt.process import LiveConversation
+    from parity.backends.tensorrt.recording import open_conversation
 
     interpreters = named_interpreters(settings.interpreters, os.environ)
-    with converse([LiveConversation(interpreter) for interpreter in interpreters], settings) as backends:
+    conversations = [open_conversation(interpreter, LiveConversation) for interpreter in interpreters]
+    with converse(conversations, settings) as backends:
         yield backends
 
 

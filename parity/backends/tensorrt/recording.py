@@ -19,6 +19,7 @@ from parity.backends.tensorrt.fingerprint import (
     take_fingerprint,
     write_stand_in,
 )
+from parity.backends.tensorrt.interpreter import REPLAY_PREFIX
 from parity.backends.tensorrt.recorded import Exchange, Failure, RecordingReader, RecordingWriter
 from parity.errors import (
     BackendCrash,
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
     from parity.backends.tensorrt.conversation import Conversation
     from parity.backends.tensorrt.fingerprint import Fingerprint
+    from parity.backends.tensorrt.interpreter import Interpreter
 
 RECORD_VARIABLE = "PARITY_TENSORRT_RECORD"
-REPLAY_PREFIX = "recording="
 
 _FAILURES: dict[str, type[BackendError | FeedError | ModelError | PrecisionError]] = {
     kind.__name__: kind
@@ -171,25 +172,23 @@ class ReplayConversation:
         return answer
 
 
-def open_conversation(spec: str, live: Callable[[str], Conversation]) -> Conversation:
-    """Return the conversation that an interpreter's spec names, recorded where the environment asks for it.
+def open_conversation(interpreter: Interpreter, live: Callable[[Interpreter], Conversation]) -> Conversation:
+    """Return an interpreter's conversation, recorded where the environment asks for it; or a recording's replay.
 
     Parameters
     ----------
-    spec
-        ``recording=FOLDER`` for a replay; all else is the spec of a live interpreter.
     live
-        Opens a live conversation for a spec.
+        Opens the conversation of an interpreter that is no recording.
 
     Raises
     ------
     BackendError
         The recording cannot be read, or cannot be written; or what ``live`` raises.
     """
-    if spec.startswith(REPLAY_PREFIX):
-        return ReplayConversation(Path(spec.removeprefix(REPLAY_PREFIX)))
+    if interpreter.spec.startswith(REPLAY_PREFIX):
+        return ReplayConversation(Path(interpreter.spec.removeprefix(REPLAY_PREFIX)).expanduser())
     folder = os.environ.get(RECORD_VARIABLE)
-    return RecordingConversation(live(spec), _free_folder(Path(folder))) if folder else live(spec)
+    return RecordingConversation(live(interpreter), _free_folder(Path(folder))) if folder else live(interpreter)
 
 
 def _free_folder(base: Path) -> Path:
