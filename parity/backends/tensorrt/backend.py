@@ -13,10 +13,10 @@ from parity.backends.tensorrt.building import make_engine
 from parity.backends.tensorrt.cache import EngineCache, cache_limit_bytes
 from parity.backends.tensorrt.cache_key import hash_file
 from parity.backends.tensorrt.engine_file import EngineFileHeader, read_header
-from parity.backends.tensorrt.fields import options_fields
 from parity.backends.tensorrt.link import Link
 from parity.backends.tensorrt.session import PlanFile, TensorRTSession
-from parity.errors import BackendCrash, BackendError, BackendTimeout, BackendUnavailable
+from parity.backends.tensorrt.wire_options import load_options_to_wire
+from parity.errors import BackendCrash, BackendError, BackendTimeout, BackendUnavailable, ModelError
 from parity.results import EngineRecord, WorkerRecord
 from parity.tolerance import Precision
 
@@ -101,14 +101,15 @@ class TensorRTBackend:
         PrecisionError
             This TensorRT or this GPU does not have the precision; the message names what does.
         ModelError
-            The parser or the builder refuses the model.
+            The parser or the builder refuses the model, or TensorRT an engine file.
         BackendError
             The worker is missing, failed, hung or died; or an engine file is none.
         """
         if isinstance(request.source, EngineFile):
-            return self._open_file(request.source.path, options_fields(request.options), timeout_s)
+            options = load_options_to_wire(request.options, built_here=False)
+            return self._open_file(request.source.path, options, timeout_s)
         kept = make_engine(self._link, self._cache, self._worker, request, timeout_s)
-        plan = PlanFile(kept.plan, 0, options_fields(request.options), kept.record)
+        plan = PlanFile(kept.plan, 0, load_options_to_wire(request.options), kept.record)
         return TensorRTSession(self._link, plan, timeout_s)
 
     def _open_file(self, path: Path, options: dict[str, Any], timeout_s: float) -> TensorRTSession:
@@ -118,8 +119,8 @@ class TensorRTBackend:
             return TensorRTSession(self._link, plan, timeout_s)
         except (BackendCrash, BackendTimeout, BackendUnavailable):
             raise
-        except BackendError as error:
-            raise BackendError(f"{path}: {error}{self._on_version(header)}") from error
+        except (BackendError, ModelError) as error:
+            raise type(error)(f"{path}: {error}{self._on_version(header)}") from error
 
     def _on_version(self, header: EngineFileHeader) -> str:
         if not header.built_by or header.built_by.split(".")[:3] == self.version.split(".")[:3]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import onnx
 from google.protobuf.message import EncodeError
 
 from parity.backends.engine import OnnxSource
-from parity.backends.tensorrt.cache_key import engine_identity, hash_feeds
+from parity.backends.tensorrt.cache_key import engine_identity, hash_feeds, hash_file
 from parity.backends.tensorrt.fields import build_fields
 from parity.backends.tensorrt.recipe import choose_recipe
 from parity.errors import ModelError, PrecisionError
@@ -60,7 +61,8 @@ def make_engine(
     _require_profiles(request)
     recipe = choose_recipe(request, worker)
     feeds = _calibration_feeds(request) if recipe.is_calibrated else []
-    identity = engine_identity(request, recipe, worker, hash_feeds(feeds) if recipe.is_calibrated else "")
+    calibration = _calibration_identity(request, feeds) if recipe.is_calibrated else ""
+    identity = engine_identity(request, recipe, worker, calibration)
     order = _Order(request, recipe, identity, feeds, timeout_s)
     return cache.take(identity.key, partial(_build, link, cache, order), timeout_s)
 
@@ -86,6 +88,11 @@ def _calibration_feeds(request: EngineRequest) -> list[dict[str, np.ndarray]]:
     return feeds
 
 
+def _calibration_identity(request: EngineRequest, feeds: list[dict[str, np.ndarray]]) -> str:
+    given = request.options.calibration_cache
+    return f"{request.options.calibrator} {hash_file(given) if given is not None else ''} {hash_feeds(feeds)}"
+
+
 def _build(link: Link, cache: EngineCache, order: _Order, plan: Path) -> EngineRecord:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
@@ -97,7 +104,7 @@ def _build(link: Link, cache: EngineCache, order: _Order, plan: Path) -> EngineR
             plan=plan,
             timing_cache=_held_timing_cache(stack, cache, order),
             feeds=order.feeds,
-            calibration_cache=_held_calibration_cache(stack, cache, order),
+            calibration_cache=_held_calibration_cache(stack, cache, order, folder),
         )
         answer = link.ask("build", fields, order.timeout_s)
     return _record_of(answer, order)
@@ -109,9 +116,13 @@ def _held_timing_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> P
     return stack.enter_context(cache.timing_cache(order.identity.machine.key, order.timeout_s))
 
 
-def _held_calibration_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> Path | None:
+def _held_calibration_cache(stack: ExitStack, cache: EngineCache, order: _Order, folder: Path) -> Path | None:
     if not order.recipe.is_calibrated:
         return None
+    given = order.request.options.calibration_cache
+    if given is not None:
+        # A copy: TensorRT writes the file as well, and this one is the user's.
+        return Path(shutil.copyfile(given, folder / "calibration.cache"))
     return stack.enter_context(cache.calibration_cache(order.identity.calibration_key, order.timeout_s))
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import NetworkSource
-from parity.backends.tensorrt.fields import plain, profile_fields
+from parity.backends.tensorrt.fields import profile_fields
+from parity.backends.tensorrt.wire_options import build_options_to_wire
 from parity.errors import ModelError
 from parity.graph import hash_model
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from parity.results import WorkerRecord
 
 _WORKER_FOLDER = Path(__file__).parents[2] / "worker"
-# How a plan is loaded is no part of it.
-_OPTIONS_OF_LOADING = frozenset({"load"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ class EngineIdentity:
     source
         SHA-256 of the parsed model with its external data, or of a network function's files.
     options
-        ``BuildOptions`` as plain data, files by their SHA-256.
+        ``BuildOptions`` as plain data, libraries by their SHA-256.
     calibration
-        SHA-256 of an implicit calibrator's feeds; empty without one.
+        The implicit calibrator and the SHA-256 of what it reads; empty without one.
     packages
         Versions of TensorRT, Polygraphy and what else takes part in a build there.
     worker_sources
@@ -136,8 +135,8 @@ def _source_hash(request: EngineRequest, recipe: Recipe) -> str:
 
 
 def _hashed_options(options: BuildOptions) -> dict[str, Any]:
-    converted: dict[str, Any] = plain(options, file=hash_file)
-    return {name: value for name, value in converted.items() if name not in _OPTIONS_OF_LOADING}
+    # A library counts by its content, wherever it lies.
+    return {**build_options_to_wire(options), "plugins": [hash_file(path) for path in options.plugins]}
 
 
 def hash_file(path: Path) -> str:

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import NetworkSource
 from parity.backends.tensorrt.conversation import SentFile, WrittenFile
+from parity.backends.tensorrt.wire_options import build_options_to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     import numpy as np
 
     from parity.backends.engine import EngineRequest, Profile
     from parity.backends.tensorrt.recipe import Recipe
-    from parity.build_options import BuildOptions
-
-
-def plain(value: Any, file: Callable[[Path], Any] = SentFile) -> Any:
-    """Return options as plain data: dataclasses and mappings as dicts, tuples as lists, an enum's member as its text.
-
-    A dataclass's field that is None is left out: it means "as TensorRT has it", as does a key that is not there.
-
-    Parameters
-    ----------
-    file
-        What becomes of a path; a file that the worker reads by default.
-    """
-    if isinstance(value, Path):
-        return file(value)
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value):
-        given = {entry.name: getattr(value, entry.name) for entry in fields(value)}
-        return {name: plain(item, file) for name, item in given.items() if item is not None}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, file) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item, file) for item in value]
-    return value
-
-
-def options_fields(options: BuildOptions) -> dict[str, Any]:
-    """Return the field ``options`` of a build or a load."""
-    converted: dict[str, Any] = plain(options)
-    return converted
+    from parity.build_options import ShapeProfile
 
 
 def profile_fields(profiles: tuple[Profile, ...]) -> list[dict[str, dict[str, list[int]]]]:
     """Return the field ``profiles`` of a build."""
-    converted: list[dict[str, dict[str, list[int]]]] = plain(profiles)
-    return converted
+    return [{name: _range_fields(range_) for name, range_ in profile.items()} for profile in profiles]
+
+
+def _range_fields(range_: ShapeProfile) -> dict[str, list[int]]:
+    return {"min": list(range_.min), "opt": list(range_.opt), "max": list(range_.max)}
 
 
 def build_fields(
@@ -87,7 +57,7 @@ def build_fields(
         "obey": recipe.obey,
         "keep": list(recipe.keep),
         "keep_precision": recipe.keep_precision.value,
-        "options": options_fields(request.options),
+        "options": build_options_to_wire(request.options),
         "profiles": profile_fields(request.profiles),
         "calibration": _calibration_fields(request, feeds, calibration_cache) if recipe.is_calibrated else None,
         "timing_cache": _written(timing_cache),
