@@ -339,3 +339,18 @@ def test_a_backend_that_is_not_known_is_refused() -> None:
         open_backends(("tensorflow",), TensorRTSettings()),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-8.6"])
+def test_an_interpreter_that_is_not_there_is_named(name: str) -> None:
+    settings = TensorRTSettings(interpreters=("/nowhere/python",))
+    with pytest.raises(BackendUnavailable, match="/nowhere/python"), open_backends((name,), settings):
+        pass
+
+
+def test_one_name_given_twice_is_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    import parity.backends.tensorrt.process as process
+
+    monkeypatch.setattr(process, "LiveConversation", lambda _interpreter: SimulatedWorker("10.16.1.11"))
+    with open_backends(("tensorrt", "onnxruntime", "tensorrt-10.16"), TensorRTSettings()) as backends:
+        assert [backend.name for backend in backends] == ["tensorrt-10.16", "onnxruntime"]
