@@ -349,7 +349,7 @@ def test_an_interpreter_that_is_not_there_is_named(name: str) -> None:
 
 
 def test_one_name_given_twice_is_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    import parity.backends.tensorrt.process as process
+    from parity.backends.tensorrt import process
 
     monkeypatch.setattr(process, "LiveConversation", lambda _interpreter: SimulatedWorker("10.16.1.11"))
     with open_backends(("tensorrt", "onnxruntime", "tensorrt-10.16"), TensorRTSettings()) as backends:

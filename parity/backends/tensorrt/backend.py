@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from parity.backends.tensorrt.conversation import Conversation
     from parity.options import SessionOptions
 
-HELLO_LIMIT_S = 60.0
-"""For the import of TensorRT and the first touch of the GPU."""
-
 
 class TensorRTBackend:
     """Builds, loads and runs engines in a worker, which is asked what it is first.
@@ -49,8 +46,8 @@ class TensorRTBackend:
     """
 
     def __init__(self, conversation: Conversation, cache: Path | None, label: str = "", device: int = 0) -> None:
-        self._link = Link(conversation)
-        self._worker = ask_worker(self._link, device, label)
+        self._link = Link(conversation, device)
+        self._worker = _worker_record(self._link.greet(), label)
         self._stack = ExitStack()
         self._cache = self._open_cache(cache)
 
@@ -136,7 +133,7 @@ class TensorRTBackend:
         self._stack.close()
 
 
-def ask_worker(conversation: Conversation | Link, device: int = 0, label: str = "") -> WorkerRecord:
+def ask_worker(conversation: Conversation, device: int = 0) -> WorkerRecord:
     """Ask a worker what it is.
 
     Raises
@@ -144,7 +141,10 @@ def ask_worker(conversation: Conversation | Link, device: int = 0, label: str = 
     BackendError
         It does not answer, or lacks TensorRT, PyCUDA, a driver or a GPU.
     """
-    answer = conversation.ask("hello", {"device": device}, HELLO_LIMIT_S)
+    return _worker_record(Link(conversation, device).greet())
+
+
+def _worker_record(answer: dict[str, Any], label: str = "") -> WorkerRecord:
     packages = dict(answer["packages"])
     if "tensorrt" not in packages:
         raise BackendUnavailable("tensorrt: the interpreter does not have it; run there: pip install tensorrt")
