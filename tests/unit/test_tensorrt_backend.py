@@ -15,7 +15,7 @@ from parity.backends.engine import EngineFile, EngineRequest, NetworkSource, Onn
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.backends.tensorrt.building import write_model
 from parity.backends.tensorrt.opening import converse, select_backends
-from parity.build_options import BuildOptions, Quantization, ShapeProfile
+from parity.build_options import BuildOptions, Calibrator, LoadOptions, Quantization, ShapeProfile
 from parity.errors import BackendError, BackendUnavailable, ModelError, PrecisionError
 from parity.options import SessionOptions
 from parity.tolerance import Precision
@@ -115,6 +115,15 @@ def test_the_recipe_is_what_the_worker_is_asked(backend: TensorRTBackend, worker
     assert session.record.flags == ("FP16", "OBEY_PRECISION_CONSTRAINTS")
 
 
+def test_options_of_loading_reach_the_load_and_build_nothing_anew(
+    backend: TensorRTBackend, worker: SimulatedWorker
+) -> None:
+    backend.open_engine(request(), 5)
+    backend.open_engine(request(options=BuildOptions(load=LoadOptions(persistent_cache_mib=1.5))), 5)
+    assert worker.last("load")["options"] == {"persistent_cache_mib": 1.5}
+    assert worker.count("build") == 1
+
+
 def test_a_model_is_parsed_as_it_was_given(backend: TensorRTBackend, worker: SimulatedWorker) -> None:
     parsed: list[bytes] = []
     build = worker.answers["build"]
@@ -145,6 +154,42 @@ def test_an_implicit_calibrator_gets_the_feeds(
     assert calibration["kind"] == "entropy"
     assert [feed["images"].shape for feed in calibration["feeds"]] == [(2, 3, 8, 8)] * 2
     assert path_of(calibration["cache"]).is_relative_to(tmp_path / "cache" / "calibration")
+
+
+def test_a_calibration_cache_of_the_users_is_read_and_never_written(
+    backend: TensorRTBackend, worker: SimulatedWorker, tmp_path: Path
+) -> None:
+    given = tmp_path / "ranges.cache"
+    given.write_bytes(b"TRT-8600-EntropyCalibration2")
+    read: list[bytes] = []
+    build = worker.answers["build"]
+
+    def read_and_write(fields: dict[str, Any]) -> dict[str, Any]:
+        path = path_of(fields["calibration"]["cache"])
+        read.append(path.read_bytes())
+        path.write_bytes(b"other ranges")
+        return build(fields)
+
+    worker.answers["build"] = read_and_write
+    options = BuildOptions(quantization=Quantization.IMPLICIT, calibration_cache=given)
+    asked = request(precision=Precision.INT8, options=options, calibration=lambda: [IMAGES])
+    backend.open_engine(asked, 5)
+    assert read == [given.read_bytes()] == [b"TRT-8600-EntropyCalibration2"]
+    given.write_bytes(b"changed")
+    backend.open_engine(asked, 5)
+    assert worker.count("build") == 2
+
+
+def test_calibrators_and_their_feeds_make_engines_of_their_own(
+    backend: TensorRTBackend, worker: SimulatedWorker
+) -> None:
+    for kind, feed in ((Calibrator.ENTROPY, 1.0), (Calibrator.MIN_MAX, 1.0), (Calibrator.MIN_MAX, 2.0)):
+        options = BuildOptions(quantization=Quantization.IMPLICIT, calibrator=kind)
+        images = {"images": np.full((2, 3, 8, 8), feed, np.float32)}
+        backend.open_engine(
+            request(precision=Precision.INT8, options=options, calibration=lambda images=images: [images]), 5
+        )
+    assert worker.count("build") == 3
 
 
 @pytest.mark.parametrize("calibration", [None, list])
@@ -294,3 +339,18 @@ def test_a_backend_that_is_not_known_is_refused() -> None:
         open_backends(("tensorflow",), TensorRTSettings()),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-8.6"])
+def test_an_interpreter_that_is_not_there_is_named(name: str) -> None:
+    settings = TensorRTSettings(interpreters=("/nowhere/python",))
+    with pytest.raises(BackendUnavailable, match="/nowhere/python"), open_backends((name,), settings):
+        pass
+
+
+def test_one_name_given_twice_is_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    from parity.backends.tensorrt import process
+
+    monkeypatch.setattr(process, "LiveConversation", lambda _interpreter: SimulatedWorker("10.16.1.11"))
+    with open_backends(("tensorrt", "onnxruntime", "tensorrt-10.16"), TensorRTSettings()) as backends:
+        assert [backend.name for backend in backends] == ["tensorrt-10.16", "onnxruntime"]

@@ -100,7 +100,7 @@ def test_a_users_own_typed_model_is_obeyed_where_typing_is_left_open() -> None:
     ("where", "precision", "typing", "held"),
     [
         ("8.6", FP16, Typing.WEAK, True),
-        ("8.6", FP16, Typing.STRONG, True),
+        ("8.6", FP16, Typing.STRONG, False),
         ("10.16", FP16, Typing.WEAK, True),
         ("10.16", FP16, Typing.STRONG, False),
         ("11.4", FP16, Typing.AUTO, False),

@@ -209,6 +209,23 @@ def test_another_sessions_crash_costs_this_one_nothing(opened: Opened) -> None:
     assert opened.worker.generation == 2
 
 
+def test_a_worker_that_replaces_another_is_told_its_gpu_first(tmp_path: Path) -> None:
+    worker = SimulatedWorker()
+    backend = TensorRTBackend(worker, tmp_path, device=1)
+    model = conv_relu()
+    request = EngineRequest(OnnxSource(model, model), Precision.FP32, Precision.FP32, profiles=(SMALL,))
+    with backend.open_engine(request, 7.0) as session:
+        worker.plant(crash_at=0)
+        with pytest.raises(BackendCrash):
+            session.run(images())
+        session.run(images())
+    assert [asked.operation for asked in worker.asked] == [
+        *("hello", "build", "load", "infer"),
+        *("hello", "load", "infer", "unload"),
+    ]
+    assert all(asked.fields == {"device": 1} for asked in worker.asked if asked.operation == "hello")
+
+
 def test_a_worker_that_died_unseen_is_noticed_by_its_answer(opened: Opened) -> None:
     session = opened.session()
     opened.worker.kill()

@@ -17,7 +17,7 @@ from parity.backends.tensorrt.link import Link
 from parity.backends.tensorrt.recipe import choose_recipe
 from parity.backends.tensorrt.session import PlanFile, TensorRTSession
 from parity.backends.tensorrt.wire_options import load_options_to_wire
-from parity.errors import BackendCrash, BackendError, BackendTimeout, BackendUnavailable
+from parity.errors import BackendCrash, BackendError, BackendTimeout, BackendUnavailable, ModelError
 from parity.results import EngineRecord, WorkerRecord
 from parity.tolerance import Precision
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from parity.backends.tensorrt.conversation import Conversation
     from parity.options import SessionOptions
-
-HELLO_LIMIT_S = 60.0
-"""For the import of TensorRT and the first touch of the GPU."""
 
 
 class TensorRTBackend:
@@ -50,8 +47,8 @@ class TensorRTBackend:
     """
 
     def __init__(self, conversation: Conversation, cache: Path | None, label: str = "", device: int = 0) -> None:
-        self._link = Link(conversation)
-        self._worker = ask_worker(self._link, device, label)
+        self._link = Link(conversation, device)
+        self._worker = _worker_record(self._link.greet(), label)
         self._stack = ExitStack()
         self._cache = self._open_cache(cache)
 
@@ -102,7 +99,7 @@ class TensorRTBackend:
         PrecisionError
             This TensorRT or this GPU does not have the precision; the message names what does.
         ModelError
-            The parser or the builder refuses the model.
+            The parser or the builder refuses the model, or TensorRT an engine file.
         BackendError
             The worker is missing, failed, hung or died; or an engine file is none.
         """
@@ -124,8 +121,8 @@ class TensorRTBackend:
             return TensorRTSession(self._link, plan, timeout_s)
         except (BackendCrash, BackendTimeout, BackendUnavailable):
             raise
-        except BackendError as error:
-            raise BackendError(f"{path}: {error}{self._on_version(header)}") from error
+        except (BackendError, ModelError) as error:
+            raise type(error)(f"{path}: {error}{self._on_version(header)}") from error
 
     def _on_version(self, header: EngineFileHeader) -> str:
         if not header.built_by or header.built_by.split(".")[:3] == self.version.split(".")[:3]:
@@ -141,7 +138,7 @@ class TensorRTBackend:
         self._stack.close()
 
 
-def ask_worker(conversation: Conversation | Link, device: int = 0, label: str = "") -> WorkerRecord:
+def ask_worker(conversation: Conversation, device: int = 0) -> WorkerRecord:
     """Ask a worker what it is.
 
     Raises
@@ -149,7 +146,10 @@ def ask_worker(conversation: Conversation | Link, device: int = 0, label: str = 
     BackendError
         It does not answer, or lacks TensorRT, PyCUDA, a driver or a GPU.
     """
-    answer = conversation.ask("hello", {"device": device}, HELLO_LIMIT_S)
+    return _worker_record(Link(conversation, device).greet())
+
+
+def _worker_record(answer: dict[str, Any], label: str = "") -> WorkerRecord:
     packages = dict(answer["packages"])
     if "tensorrt" not in packages:
         raise BackendUnavailable("tensorrt: the interpreter does not have it; run there: pip install tensorrt")

@@ -27,7 +27,8 @@ class Binding:
     is_shape_io
         Whether its values, not its shape, take part in shape inference.
     profiles
-        The shapes of an input by optimization profile; empty for an output.
+        The shapes of an input by optimization profile, or the values of one that is read for shapes, where those are
+        limited; empty for an output.
     """
 
     info: TensorInfo
@@ -106,13 +107,20 @@ def check_profile(inputs: Sequence[Binding], feed: Mapping[str, np.ndarray], num
 
 
 def _misfit(inputs: Sequence[Binding], feed: Mapping[str, np.ndarray], number: int) -> Binding | None:
-    """Return the first input whose shape lies outside a profile; what shape inputs hold is TensorRT's to judge."""
+    """Return the first input whose shape, or whose values where they are read for shapes, lie outside a profile."""
     for binding in inputs:
-        if binding.is_shape_io or number >= len(binding.profiles):
+        if number >= len(binding.profiles):
             continue
-        if not _lies_within(feed[binding.info.name].shape, binding.profiles[number]):
+        profile = binding.profiles[number]
+        is_limited = bool(profile.min) or not binding.is_shape_io
+        if is_limited and not _lies_within(_extent(binding, feed), profile):
             return binding
     return None
+
+
+def _extent(binding: Binding, feed: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    array = feed[binding.info.name]
+    return tuple(int(value) for value in array.flat) if binding.is_shape_io else array.shape
 
 
 def _lies_within(shape: tuple[int, ...], profile: ShapeProfile) -> bool:
@@ -124,7 +132,8 @@ def _lies_within(shape: tuple[int, ...], profile: ShapeProfile) -> bool:
 def _misfit_text(binding: Binding, feed: Mapping[str, np.ndarray], numbers: range) -> str:
     ranges = ", ".join(f"{binding.profiles[number].min} to {binding.profiles[number].max}" for number in numbers)
     which = f"profile {numbers[0]} is" if len(numbers) == 1 else "the profiles are"
+    what = "the values" if binding.is_shape_io else "shape"
     return (
-        f"input {binding.info.name!r}: has shape {feed[binding.info.name].shape}; {which} {ranges}; "
+        f"input {binding.info.name!r}: has {what} {_extent(binding, feed)}; {which} {ranges}; "
         "change the batch, or give the variant a profile for it"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,10 +57,9 @@ def make_engine(
     """
     _require_profiles(request)
     recipe = choose_recipe(request, worker)
-    own_cache = request.options.calibration_cache
-    feeds = _calibration_feeds(request) if recipe.is_calibrated and own_cache is None else []
-    calibration = hash_file(own_cache) if own_cache is not None else hash_feeds(feeds)
-    identity = engine_identity(request, recipe, worker, calibration if recipe.is_calibrated else "")
+    feeds = _calibration_feeds(request) if recipe.is_calibrated else []
+    calibration = _calibration_identity(request, feeds) if recipe.is_calibrated else ""
+    identity = engine_identity(request, recipe, worker, calibration)
     order = _Order(request, recipe, identity, feeds, timeout_s)
     return cache.take(identity.key, partial(_build, link, cache, order), timeout_s)
 
@@ -85,6 +85,11 @@ def _calibration_feeds(request: EngineRequest) -> list[dict[str, np.ndarray]]:
     return feeds
 
 
+def _calibration_identity(request: EngineRequest, feeds: list[dict[str, np.ndarray]]) -> str:
+    given = request.options.calibration_cache
+    return f"{request.options.calibrator} {hash_file(given) if given is not None else ''} {hash_feeds(feeds)}"
+
+
 def _build(link: Link, cache: EngineCache, order: _Order, plan: Path) -> EngineRecord:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
@@ -96,7 +101,7 @@ def _build(link: Link, cache: EngineCache, order: _Order, plan: Path) -> EngineR
             plan=plan,
             timing_cache=_held_timing_cache(stack, cache, order),
             feeds=order.feeds,
-            calibration_cache=_held_calibration_cache(stack, cache, order),
+            calibration_cache=_held_calibration_cache(stack, cache, order, folder),
         )
         answer = link.ask("build", fields, order.timeout_s)
     return _record_of(answer, order)
@@ -108,9 +113,13 @@ def _held_timing_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> P
     return stack.enter_context(cache.timing_cache(order.identity.machine.key, order.timeout_s))
 
 
-def _held_calibration_cache(stack: ExitStack, cache: EngineCache, order: _Order) -> Path | None:
-    if not order.recipe.is_calibrated or order.request.options.calibration_cache is not None:
+def _held_calibration_cache(stack: ExitStack, cache: EngineCache, order: _Order, folder: Path) -> Path | None:
+    if not order.recipe.is_calibrated:
         return None
+    given = order.request.options.calibration_cache
+    if given is not None:
+        # A copy: TensorRT writes the file as well, and this one is the user's.
+        return Path(shutil.copyfile(given, folder / "calibration.cache"))
     return stack.enter_context(cache.calibration_cache(order.identity.calibration_key, order.timeout_s))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import NetworkSource
-from parity.backends.tensorrt.conversation import SentFile
 from parity.backends.tensorrt.fields import profile_fields
 from parity.backends.tensorrt.wire_options import build_options_to_wire
 from parity.errors import ModelError
@@ -55,9 +54,9 @@ class EngineIdentity:
     source
         SHA-256 of the parsed model with its external data, or of a network function's files.
     options
-        ``BuildOptions`` as plain data, files by their SHA-256.
+        ``BuildOptions`` as plain data, libraries by their SHA-256.
     calibration
-        SHA-256 of an implicit calibrator's feeds, or of the cache that stands for them; empty without one.
+        The implicit calibrator and the SHA-256 of what it reads; empty without one.
     packages
         Versions of TensorRT, Polygraphy and what else takes part in a build there.
     worker_sources
@@ -136,17 +135,8 @@ def _source_hash(request: EngineRequest, recipe: Recipe) -> str:
 
 
 def _hashed_options(options: BuildOptions) -> dict[str, Any]:
-    hashed: dict[str, Any] = _with_hashes(build_options_to_wire(options))
-    return hashed
-
-
-def _with_hashes(value: Any) -> Any:
-    """Return plain data with each file's SHA-256 in its place."""
-    if isinstance(value, SentFile):
-        return hash_file(value.path)
-    if isinstance(value, dict):
-        return {name: _with_hashes(item) for name, item in value.items()}
-    return [_with_hashes(item) for item in value] if isinstance(value, list) else value
+    # A library counts by its content, wherever it lies.
+    return {**build_options_to_wire(options), "plugins": [hash_file(path) for path in options.plugins]}
 
 
 def hash_file(path: Path) -> str:

@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
     from parity.backends.engine import EngineRequest, Profile
     from parity.backends.tensorrt.recipe import Recipe
+    from parity.build_options import ShapeProfile
 
 
 def profile_fields(profiles: tuple[Profile, ...]) -> list[dict[str, dict[str, list[int]]]]:
     """Return the field ``profiles`` of a build."""
-    return [
-        {
-            name: {kind: list(getattr(shapes, kind)) for kind in ("min", "opt", "max")}
-            for name, shapes in profile.items()
-        }
-        for profile in profiles
-    ]
+    return [{name: _range_fields(range_) for name, range_ in profile.items()} for profile in profiles]
+
+
+def _range_fields(range_: ShapeProfile) -> dict[str, list[int]]:
+    return {"min": list(range_.min), "opt": list(range_.opt), "max": list(range_.max)}
 
 
 def build_fields(
@@ -46,10 +45,8 @@ def build_fields(
         The recipe's model as a file; None where a function fills the network.
     plan
         Where the plan is written.
-    timing_cache
-        A file that TensorRT reads and writes.
-    calibration_cache
-        A file of an implicit calibrator: written too, unless it is the user's own.
+    timing_cache, calibration_cache
+        Files that TensorRT reads and writes.
     feeds
         What an implicit calibrator is fed.
     """
@@ -80,9 +77,7 @@ def _source_fields(request: EngineRequest, model: Path | None) -> dict[str, Any]
 def _calibration_fields(
     request: EngineRequest, feeds: list[dict[str, np.ndarray]] | None, cache: Path | None
 ) -> dict[str, Any]:
-    own = request.options.calibration_cache
-    file = SentFile(own) if own is not None else _written(cache)
-    return {"kind": request.options.calibrator.value, "feeds": feeds or [], "cache": file}
+    return {"kind": request.options.calibrator.value, "feeds": feeds or [], "cache": _written(cache)}
 
 
 def _written(path: Path | None) -> WrittenFile | None:

@@ -211,10 +211,7 @@ def _strong_recipe(request: EngineRequest, source: OnnxSource, worker: WorkerRec
         f"{_release(worker)} has no strong typing; the typed model was built with the flags of its dtypes and "
         "OBEY_PRECISION_CONSTRAINTS"
     )
-    stand_in = replace(_recipe(request, source.typed, Typing.STRONG, notes=(*own, instead)), obey=True)
-    # Q/DQ pairs keep nodes by standing elsewhere; a half model's float32 nodes have to be held.
-    holds_nodes = not source.is_own and request.precision not in _QUANTIZED
-    return _with_keep(stand_in, source) if holds_nodes else stand_in
+    return replace(_recipe(request, source.typed, Typing.STRONG, notes=(*own, instead)), obey=True)
 
 
 def _recipe(

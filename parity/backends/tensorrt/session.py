@@ -41,7 +41,7 @@ class PlanFile:
     offset
         Where it begins in its file, in bytes.
     options
-        ``BuildOptions`` as plain data.
+        The field ``options`` of a ``load``.
     record
         What is known before it is loaded.
     """
