@@ -168,7 +168,7 @@ def _deserialize(trt: Any, heard: Listener, request: Mapping[str, Any]) -> Loade
     options, path, offset = request.get("options") or {}, request["plan"], request.get("offset") or 0
     plan = read_plan(path, offset)
     load_plugins(trt, options.get("plugins") or ())
-    runtime = apply_runtime_options(trt, installation.started(trt.Runtime, heard.logger, heard.quote), options)
+    runtime = apply_runtime_options(trt, trt.Runtime(heard.logger), options)
     native = runtime.deserialize_cuda_engine(plan)
     if native is None:
         raise refusal(path, offset, heard.quote(), str(trt.__version__))
