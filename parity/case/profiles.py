@@ -1,4 +1,4 @@
-"""Optimization profiles: from the tables of a case file to shapes that fit the model, and which an engine gets."""
+"""Optimization profiles: from the tables of a case file to shapes that fit the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from parity.case.mistakes import Location, Mistakes
-    from parity.case.model import Case, Profile, Variant
+    from parity.case.model import Profile
     from parity.case.schema_build import ShapeTable
     from parity.graph import ModelInterface, TensorInfo
 
@@ -92,25 +92,3 @@ def build_more_profiles(
         for name in sorted(set(first) - set(table)):
             mistakes.add(join_path(*path, name), "is missing; a profile has shapes for every input that [shapes] have")
     return tuple(built)
-
-
-def engine_profiles(case: Case, variant: Variant, interface: ModelInterface) -> tuple[Profile, ...]:
-    """Return the optimization profiles of a variant's engine, in their order.
-
-    The first is the case's ``[shapes]``; an input that they leave out and that is open in its batch alone takes
-    batches of 1 to the case's own. None where no input is open.
-    """
-    defaults = {info.name: _batches(info, case.batch_size) for info in interface.inputs if _is_open(info)}
-    first = {**{name: shapes for name, shapes in defaults.items() if shapes is not None}, **case.shapes}
-    return tuple({**first, **profile} for profile in ({}, *variant.build.profiles)) if first else ()
-
-
-def _is_open(info: TensorInfo) -> bool:
-    return any(not isinstance(dim, int) for dim in info.shape)
-
-
-def _batches(info: TensorInfo, batch_size: int) -> ShapeProfile | None:
-    rest = tuple(dim for dim in info.shape[1:] if isinstance(dim, int))
-    if len(rest) != len(info.shape) - 1:
-        return None
-    return ShapeProfile((1, *rest), (batch_size, *rest), (batch_size, *rest))

@@ -2,7 +2,7 @@
 
 The ``options`` of a ``load`` request, absent where a case leaves them out: ``plugins`` [paths], ``host_code`` (bool),
 ``lean_runtime`` path, ``weight_streaming_budget`` ("auto", {"share": 0.5} or {"bytes": n}), ``allocation`` "static" or
-"on_profile_change", ``persistent_cache_mib``, ``dla_core``, ``refit`` (bool) with ``refit_model`` path,
+"on_profile_change", ``persistent_cache_mib``, ``dla_core``, ``refit`` (bool),
 ``temporary_folder`` path, ``temporary_files`` and ``in_memory_files`` (bool).
 """
 
@@ -59,13 +59,10 @@ def apply_runtime_options(trt: Any, runtime: Any, options: Mapping[str, Any]) ->
     Raises
     ------
     WorkerError
-        The lean runtime cannot be loaded, or the model to refit from did not come with the request.
+        The lean runtime cannot be loaded.
     PrecisionMissing
         This machine has no such DLA core.
     """
-    if options.get("refit") and not options.get("refit_model"):
-        # Otherwise nothing would tell that a stripped engine has no weights yet.
-        raise WorkerError("load.refit: the model that has the weights did not come with the request")
     if options.get("lean_runtime"):
         lean = runtime.load_runtime(options["lean_runtime"])
         if lean is None:

@@ -23,16 +23,14 @@ from parity.build_options import (
     Verbosity,
 )
 from parity.case.loader import load_case
-from parity.case.profiles import engine_profiles
 from parity.errors import CaseError
-from parity.graph import load_model, model_interface
 from parity.tolerance import Precision
-from tests.tiny_models import conv_relu, two_inputs, write_case
+from tests.tiny_models import write_case
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.case.model import Case, Variant
+    from parity.case.model import Variant
 
 RANDOM = 'model = "model.onnx"\nbatch_size = 2\n[inputs]\nkind = "random"\nseed = 1\ncount = 2\n'
 SHAPES = "[shapes.images]\nmin = [1, 3, 8, 8]\nopt = [2, 3, 8, 8]\nmax = [4, 3, 8, 8]\n"
@@ -307,16 +305,12 @@ def test_many_mistakes_of_one_variant_are_told_at_once(tmp_path: Path) -> None:
     }
 
 
-def profiles_of(case: Case, number: int = 0) -> list[dict[str, ShapeProfile]]:
-    interface = model_interface(load_model(case.model))
-    return [dict(profile) for profile in engine_profiles(case, case.variants[number], interface)]
-
-
 def test_profiles_are_the_shapes_then_the_cases_then_the_variants_own(tmp_path: Path) -> None:
     two = ONE.replace("[1, 3", "[2, 3")
     text = f"[[profiles]]\nimages = {ONE}\n{FP16}build = {{ profiles = [{{ images = {two} }}] }}\n"
     case = load_case(write(tmp_path, text))
-    assert [profile["images"].max[0] for profile in profiles_of(case)] == [4, 1, 2]
+    profiles = (case.shapes, *case.variants[0].build.profiles)
+    assert [profile["images"].max[0] for profile in profiles] == [4, 1, 2]
 
 
 def test_the_cases_profiles_serve_default_variants_too(tmp_path: Path) -> None:
@@ -328,20 +322,3 @@ def test_further_profiles_need_the_first(tmp_path: Path) -> None:
     folder = write_case(tmp_path, RANDOM + f"[[profiles]]\nimages = {ONE}\n")
     with pytest.raises(CaseError, match=r"profiles: needs \[shapes\], which are the first optimization profile"):
         load_case(folder)
-
-
-def test_an_open_batch_without_shapes_takes_one_to_the_cases_own(tmp_path: Path) -> None:
-    assert profiles_of(load_case(write_case(tmp_path, RANDOM))) == [
-        {"images": ShapeProfile((1, 3, 8, 8), (2, 3, 8, 8), (2, 3, 8, 8))}
-    ]
-
-
-def test_a_closed_model_has_no_profiles(tmp_path: Path) -> None:
-    case = load_case(write_case(tmp_path, RANDOM, conv_relu(batch=2)))
-    assert profiles_of(case) == []
-
-
-def test_other_open_axes_get_no_shapes_of_the_harnesss_own(tmp_path: Path) -> None:
-    shapes = "".join(f"[shapes.{name}]\nmin = [1, 1]\nopt = [2, 4]\nmax = [2, 8]\n" for name in ("ids", "mask"))
-    case = load_case(write_case(tmp_path, RANDOM + shapes, two_inputs()))
-    assert set(profiles_of(case)[0]) == {"ids", "mask"}

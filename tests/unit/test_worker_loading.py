@@ -84,12 +84,6 @@ def test_runtime_options_reach_the_runtime(trt: Any) -> None:
     assert runtime.DLA_core == 1
 
 
-def test_an_engine_is_never_left_without_its_weights(trt: Any) -> None:
-    with pytest.raises(WorkerError, match=r"load\.refit: the model that has the weights did not come"):
-        apply_runtime_options(trt, trt.Runtime(None), {"refit": True})
-    apply_runtime_options(trt, trt.Runtime(None), {"refit": True, "refit_model": "model.onnx"})
-
-
 def test_a_missing_dla_core_is_told(trt: Any) -> None:
     runtime = trt.Runtime(None)
     vars(runtime)["num_DLA_cores"] = 0
