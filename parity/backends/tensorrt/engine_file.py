@@ -17,9 +17,9 @@ from parity.errors import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN_TAG = b"ftrt"
+_PLAN_TAG = b"ftrt"
 _PLAN_HEAD_BYTES = 28
-# Metadata of exporters is a few KiB; a longer "length" is the beginning of something else.
+# Metadata of exporters is a few KiB; a longer "length" is the beginning of something else, such as a plan's tag.
 _MAX_METADATA_BYTES = 16 * 2**20
 _OTHER_FORMATS = (
     (re.compile(rb"PK\x03\x04"), "a zip archive, such as a PyTorch checkpoint"),
@@ -79,9 +79,8 @@ def _read(stream: BinaryIO, size: int, path: Path) -> EngineFileHeader:
 
 def _read_metadata(stream: BinaryIO, size: int) -> dict[str, Any]:
     """Return the JSON of a header and stand behind it, or return nothing and stand at the beginning."""
-    first = stream.read(4)
-    length = int.from_bytes(first, "little")
-    if first != PLAN_TAG and 0 < length <= min(size - 4, _MAX_METADATA_BYTES):
+    length = int.from_bytes(stream.read(4), "little")
+    if 0 < length <= min(size - 4, _MAX_METADATA_BYTES):
         found = _parse(stream.read(length))
         if found is not None:
             return found
@@ -109,5 +108,5 @@ def _require_plan(head: bytes, path: Path) -> None:
 
 
 def _version_of(head: bytes) -> str:
-    is_known = head[:4] == PLAN_TAG and head[4:8] == bytes(4)
+    is_known = head[:4] == _PLAN_TAG and head[4:8] == bytes(4)
     return ".".join(str(part) for part in head[24:28]) if is_known else ""
