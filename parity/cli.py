@@ -253,6 +253,9 @@ def _show_log(verbose: bool) -> None:
 
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    else:
+        # What a builder warns of stands in the report; without a handler Python would print it here as well.
+        logging.getLogger("parity").addHandler(logging.NullHandler())
 
 
 def _progress() -> Progress | None:

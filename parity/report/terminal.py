@@ -41,7 +41,7 @@ _FIGURES = _HEADINGS[4:]
 _CHECK_HEADINGS = ("case", "variant", "check", "verdict", "what was found")
 _VERDICT, _OUTPUT = 2, 3
 _GAP = 2  # Blanks between columns.
-_MAX_UNBROKEN = 24
+_MAX_UNBROKEN = 28
 """Names up to this length are never broken; the output's name gives way."""
 _ELLIPSIS = "..."
 _MAX_FAILURES = 10

@@ -8,7 +8,6 @@ from typing import Any
 
 from . import cuda, installation
 from .errors import PrecisionMissing
-from .heard import listener
 from .precision import require_precision
 
 _PRECISIONS = ("tf32", "fp16", "bf16", "int8", "fp8")
@@ -40,19 +39,16 @@ _SIGNS = (
 )
 
 
-def capabilities(trt: Any, builder: Any, compute_capability: str) -> dict[str, bool]:
+def capabilities(trt: Any, compute_capability: str) -> dict[str, bool]:
     """Return what can be asked of this TensorRT on this GPU, by name.
 
     Parameters
     ----------
-    builder
-        A ``trt.Builder``, which knows more of the GPU, DLA cores among it; None where there is none.
     compute_capability
         Of the GPU, such as ``9.0``.
     """
     found = {name: _has(trt, owner, member) for name, owner, member in _SIGNS}
-    found.update((name, _has_precision(trt, builder, name, compute_capability)) for name in _PRECISIONS)
-    found["dla"] = builder is not None and builder.num_DLA_cores > 0
+    found.update((name, _has_precision(trt, name, compute_capability)) for name in _PRECISIONS)
     return found
 
 
@@ -61,9 +57,10 @@ def _has(trt: Any, owner: str, member: str) -> bool:
     return found is not None and (not member or hasattr(found, member))
 
 
-def _has_precision(trt: Any, builder: Any, precision: str, compute_capability: str) -> bool:
+def _has_precision(trt: Any, precision: str, compute_capability: str) -> bool:
     try:
-        require_precision(trt, builder, precision, "strong", compute_capability)
+        # Without a builder, which knows more of the GPU: making one takes 10 s, and most runs build nothing.
+        require_precision(trt, None, precision, "strong", compute_capability)
     except PrecisionMissing:
         return False
     return True
@@ -83,9 +80,6 @@ def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:
     installation.require_driver(offered)
     index = request.get("device", 0)
     cuda.context(index)
-    heard = listener(trt)
-    heard.begin(state.log)
-    builder = installation.make_builder(trt, heard)
     gpu = describe_gpu(index)
     return {
         "python": platform.python_version(),
@@ -93,7 +87,7 @@ def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:
         **gpu,
         "driver": installation.driver_version(),
         "cuda": offered,
-        "capabilities": capabilities(trt, builder, gpu["compute_capability"]),
+        "capabilities": capabilities(trt, gpu["compute_capability"]),
         "pid": os.getpid(),
     }
 

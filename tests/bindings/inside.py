@@ -279,8 +279,7 @@ def check_bindings() -> Any:
 
 def check_capabilities() -> Any:
     """Return what the worker says that this TensorRT can do on a Hopper and on a Turing GPU."""
-    started = Strict(trt.Runtime, {"num_DLA_cores": 0})
-    return {gpu: worker("capabilities").capabilities(trt, started, gpu) for gpu in ("9.0", "7.5")}
+    return {gpu: worker("capabilities").capabilities(trt, gpu) for gpu in ("9.0", "7.5")}
 
 
 def request_of(precision: str, typing: str, **more: Any) -> dict[str, Any]:

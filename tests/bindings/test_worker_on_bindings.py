@@ -145,7 +145,7 @@ def test_bindings_are_read_from_true_enum_members_and_shapes(found: Found) -> No
 
 def test_capabilities_are_probed_on_the_true_classes(found: Found) -> None:
     told = result(found, "capabilities")["9.0"]
-    assert {name for name, has in told.items() if not has} == {"dla"} | (set() if is_weak(found) else DROPPED)
+    assert {name for name, has in told.items() if not has} == (set() if is_weak(found) else DROPPED)
     assert {"strongly_typed", "strong_typing_recommended", "int64", "refit_from_onnx"} <= told.keys()
 
 

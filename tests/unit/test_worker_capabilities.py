@@ -69,14 +69,14 @@ def _hello(device: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", TRUTH)
 def test_a_release_can_what_it_is_known_to(name: str) -> None:
-    found = [capabilities.capabilities(fake_tensorrt(release), None, "9.0")[name] for release in RELEASES]
+    found = [capabilities.capabilities(fake_tensorrt(release), "9.0")[name] for release in RELEASES]
     assert tuple(found) == TRUTH[name]
 
 
 @pytest.mark.parametrize(("generation", "missing"), [("7.5", {"tf32", "bf16", "fp8"}), ("8.6", {"fp8"})])
 def test_an_older_gpu_lacks_precisions(generation: str, missing: set[str]) -> None:
     trt = fake_tensorrt("10.16.1.11")
-    newest, older = (capabilities.capabilities(trt, None, number) for number in ("9.0", generation))
+    newest, older = (capabilities.capabilities(trt, number) for number in ("9.0", generation))
     assert {name for name in newest if newest[name] and not older[name]} == missing
 
 
@@ -94,7 +94,6 @@ def test_hello_tells_the_interpreter_the_gpu_and_the_driver(
     assert told["packages"].keys() == {"tensorrt", "pycuda", "numpy", "polygraphy"}
     assert (told["gpu"], told["compute_capability"], told["memory_bytes"]) == ("Stand-in GPU 0", "9.0", 139 << 30)
     assert (told["driver"], told["cuda"]) == ("580.65.06", "13.0")
-    assert told["capabilities"]["dla"] is False
     assert machine.stack == [0]
 
 
