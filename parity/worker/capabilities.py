@@ -66,7 +66,7 @@ def _has_precision(trt: Any, precision: str, compute_capability: str) -> bool:
     return True
 
 
-def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:
+def hello(state: Any, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - every handler takes the state
     """Answer ``hello``: the interpreter, its packages, the GPU, the driver and the capabilities.
 
     Raises
