@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -48,7 +48,7 @@ def conv_net(rows: int | str = ROWS, size: int = SIZE) -> ModelProto:
     return model_of(nodes, [tensor("x", image)], [tensor("y", [rows, 16, size, size])], weights)
 
 
-_SAME = {"pads": [1, 1, 1, 1]}
+_SAME: dict[str, Any] = {"pads": [1, 1, 1, 1]}
 
 
 def images(rows: int = ROWS, size: int = SIZE, seed: int = 1) -> Feed:

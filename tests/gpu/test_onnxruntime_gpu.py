@@ -9,6 +9,7 @@ import pytest
 
 from parity.backends import get_backend
 from parity.backends.engine import EngineRequest, OnnxSource
+from parity.backends.provider import ProviderBackend
 from parity.errors import BackendError
 from parity.options import Provider, SessionOptions
 from parity.tolerance import Precision
@@ -44,7 +45,7 @@ def on_cuda(**options: str) -> np.ndarray:
 
 
 def as_candidate(precision: Precision) -> np.ndarray:
-    backend = get_backend("onnxruntime-cuda")
+    backend = ProviderBackend(Provider.CUDA)
     source = OnnxSource(conv_net(), conv_net())
     request = EngineRequest(source, precision, keep_precision=Precision.FP32)
     with backend.open_engine(request, 120.0) as session:

@@ -84,9 +84,9 @@ def test_a_batch_beyond_its_profile_is_refused_and_the_next_is_taken(
 def test_the_values_of_an_input_decide_a_shape(build: Build) -> None:
     model = models.expanded()
     session = build(model, profiles=({"shape": ShapeProfile((1, 6), (4, 6), (8, 6))},))
-    row = {"x": np.arange(6, dtype=np.float32)[None]}
+    row: Feed = {"x": np.arange(6, dtype=np.float32)[None]}
     for rows in (1, 8, 4):
-        feed = {**row, "shape": np.array([rows, 6], np.int64)}
+        feed: Feed = {**row, "shape": np.array([rows, 6], np.int64)}
         np.testing.assert_array_equal(session.run(feed)["y"], run(model, feed)["y"])
     with pytest.raises(FeedError, match=r"the values \(9, 6\)"):
         session.run({**row, "shape": np.array([9, 6], np.int64)})
@@ -96,7 +96,7 @@ def test_a_scalar_decides_the_length_of_a_range(build: Build) -> None:
     model = models.counted()
     session = build(model, profiles=({"n": ShapeProfile((1,), (4,), (9,))},))
     for count in (1, 9, 5):
-        feed = {"n": np.array(count, np.int64), "step": np.array([0.5], np.float32)}
+        feed: Feed = {"n": np.array(count, np.int64), "step": np.array([0.5], np.float32)}
         np.testing.assert_array_equal(session.run(feed)["y"], run(model, feed)["y"])
 
 
