@@ -171,7 +171,12 @@ def test_an_expression_of_constants_is_a_constant():
 
 def test_a_model_older_than_the_operators_of_rounding_is_raised():
     model = model_of(
-        [node("MatMul", ["x", "w"], ["y"], "mm")], [value("x", 2)], [value("y", 2)], {"w": [[1.0]]}, opset=7, ir_version=4
+        [node("MatMul", ["x", "w"], ["y"], "mm")],
+        [value("x", 2)],
+        [value("y", 2)],
+        {"w": [[1.0]]},
+        opset=7,
+        ir_version=4,
     )
     made = tf32_of(model)
     assert made.typed is model
