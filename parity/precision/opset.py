@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # The first IR version whose checker takes the opset.
-_IR_VERSION = {13: 7, 19: 9, 22: 10}
+_IR_VERSION = {9: 4, 13: 7, 19: 9, 22: 10}
 
 
 def raise_opset(model: ModelProto, opset: int) -> ModelProto:

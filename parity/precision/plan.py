@@ -19,7 +19,7 @@ from parity.precision.names import all_nodes, kept_nodes, name_nodes
 from parity.precision.opset import raise_opset
 from parity.precision.qdq import FORMATS, activations_to_quantize, quantize
 from parity.precision.rounding import insert_rounding
-from parity.precision.tf32 import insert_tf32_rounding
+from parity.precision.tf32 import OPSET_OF_WHERE, insert_tf32_rounding
 from parity.precision.widen import count_half_nodes, widen
 from parity.tolerance import Precision
 
@@ -117,17 +117,18 @@ def plan_tf32(model: ModelProto, options: PrecisionOptions) -> Plan:
     Raises
     ------
     PrecisionError
-        There is a keep-list, or the model has no product to round.
+        There is a keep-list, the model has no product to round, or its opset does not convert to the one needed.
     """
     if options.keep:
         raise PrecisionError(
             f"tf32: cannot keep {', '.join(options.keep)}; expected no keep-list, because an engine has TF32 on or off "
             "as a whole"
         )
-    rounded = _prepare(model)
+    rounded = _raise(_prepare(model), OPSET_OF_WHERE)
+    folded = fold_constants(rounded)
     products, count = insert_tf32_rounding(rounded)
     name_nodes(rounded.graph)
-    return Plan(rounded, model, products, "tf32", rounded_tensor_count=count)
+    return Plan(rounded, model, products, "tf32", rounded_tensor_count=count, folded_node_count=folded)
 
 
 def plan_own(typed_model: ModelProto, options: PrecisionOptions) -> Plan:

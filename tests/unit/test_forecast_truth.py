@@ -1,4 +1,4 @@
-"""The forecast against the truth: what a real FP16 engine survived and what it did not."""
+"""The forecast against the truth: what FP16 engines survived and what they did not, and how far TF32 engines lie."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from parity.backends import get_backend
+from parity.case.loader import load_case
 from parity.options import PrecisionOptions, SessionOptions
 from parity.precision import forecast
+from parity.runner import JudgeSettings, open_case_judge
 from parity.tolerance import Precision
 from tests.forecast_patterns import PATTERNS
+from tests.pages import read, section, table
 
 ROOT = Path(__file__).parents[2]
 TRUTH = tomllib.loads((ROOT / "tests/data/forecast_truth.toml").read_text())
@@ -65,3 +68,25 @@ def test_the_documented_table_is_the_truth() -> None:
     rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \| [^|]+ \|$", page, re.MULTILINE))
     written = {name: str(row["tensorrt"]) for name, row in TRUTH.items()}
     assert {name: rows.get(name) for name in written} == written
+
+
+@pytest.mark.parametrize(
+    ("case", "output", "feeds"), [("shapes_classifier", "classifier", 4), ("shapes_yolo", "detector", 2)]
+)
+def test_tf32_engines_lie_within_6_db_of_their_forecast(case: str, output: str, feeds: int) -> None:
+    rows = [
+        row for row in table(section(read("docs/forecast.md"), "## Where tf32 rounds"), "output") if output in row[0]
+    ]
+    found = tf32_forecast_db(case, feeds)
+    assert found == pytest.approx([float(row[2]) for row in rows], abs=0.1)
+    gaps = [ahead - float(row[1]) for ahead, row in zip(found, rows, strict=True)]
+    assert all(-6.0 < gap < 3.0 for gap in gaps), gaps
+
+
+def tf32_forecast_db(name: str, feeds: int) -> list[float]:
+    """SQNR of every judged slice, in the case file's order."""
+    case = load_case(ROOT / "cases" / name)
+    (variant,) = (variant for variant in case.variants if variant.name == "tf32")
+    with open_case_judge(case, JudgeSettings(limit=feeds)) as judge:
+        (outcome,) = judge.judge_variant(variant, get_backend("onnxruntime"))
+    return [tensor.difference.sqnr_db for tensor in outcome.tensors]
