@@ -1,6 +1,6 @@
 """Holds forecasts against engines: clean models and planted faults, each judged in ONNX Runtime and in TensorRT.
 
-Usage: ``python benchmarks/forecast_vs_engine.py [--out FILE.md] [--jobs N] [--architectures residual detector]`` on a
+Usage: ``python benchmarks/forecast_vs_engine.py [--out FILE.md] [--architectures residual detector]`` on a
 machine with a GPU and TensorRT, whose interpreter ``PARITY_TENSORRT_PYTHON`` names. Each row is one feed of 4 images.
 Exits with 1 where more than two verdicts differ; ``--smoke`` plants and forecasts one fault and needs no GPU.
 """
@@ -13,9 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,7 @@ from parity.backends import TensorRTSettings, get_backend, open_backends
 from parity.case.feeds import open_feeds
 from parity.case.loader import load_case
 from parity.graph import load_model, model_interface
-from parity.runner import JudgeSettings, open_case_judge
+from parity.runner import JudgeSettings, cache_folder, open_case_judge
 from tests import plant
 
 if TYPE_CHECKING:
@@ -132,9 +130,9 @@ def answer_of(outcome: Outcome, seconds: float) -> Answer:
     return Answer(str(outcome.verdict), min(figures, default=math.nan), seconds, outcome.headline)
 
 
-def judge_both(row: Row) -> tuple[Row, Answer, Answer]:
+def judge_both(row: Row, engine: Backend) -> tuple[Row, Answer, Answer]:
     """Judge a row in ONNX Runtime and in TensorRT."""
-    with tempfile.TemporaryDirectory() as scratch, open_backends(("tensorrt",), TensorRTSettings()) as (engine, *_):
+    with tempfile.TemporaryDirectory() as scratch:
         forecast = judge(row, Path(scratch), get_backend("onnxruntime"))
         return row, forecast, judge(row, Path(scratch), engine)
 
@@ -158,7 +156,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--positions", type=int, default=1)
     parser.add_argument("--architectures", nargs="+", choices=list(MODELS), default=["residual", "detector"])
     options = parser.parse_args()
@@ -167,10 +164,11 @@ def main() -> int:
             print(judge(Row("residual", "overflow", "fp16"), Path(scratch), get_backend("onnxruntime")))
         return 0
     answers = []
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for answer in pool.map(judge_both, rows_of(options.architectures, options.positions)):
-            answers.append(answer)
-            print(*answer, flush=True)
+    # One after the other: builders that share a GPU and its processor slow each other down tenfold, and share no tactics.
+    with open_backends(("tensorrt",), TensorRTSettings(cache=cache_folder())) as (engine, *_):
+        for row in rows_of(options.architectures, options.positions):
+            answers.append(judge_both(row, engine))
+            print(*answers[-1], flush=True)
             if options.out:
                 options.out.write_text(table(answers))
     print(table(answers))

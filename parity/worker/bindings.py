@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Iterable, Tuple
 
@@ -97,8 +98,9 @@ def _binding(engine: Any, name: str) -> Binding:
 def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: bool) -> Range:
     if is_shape_io:
         edges = [extent(edge) for edge in _profile_values(engine, name, profile)]
-        # Nothing is told of values that the profile does not limit.
-        return Range(*edges) if len(edges) == 3 else Range((), (), ())
+        # Nothing is told of values that the profile does not limit, and 8.6 was seen to tell the first of several only.
+        is_whole = len(edges) == 3 and all(len(edge) == math.prod(shape) for edge in edges)
+        return Range(*edges) if is_whole else Range((), (), ())
     if min(shape, default=0) >= 0:
         return Range(shape, shape, shape)
     low, best, high = engine.get_tensor_profile_shape(name, profile)
