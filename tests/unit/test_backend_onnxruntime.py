@@ -337,5 +337,7 @@ def test_a_broken_installation_is_said_at_first_use(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_backend_names_the_known_ones() -> None:
-    with pytest.raises(ParityError, match="expected onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt or fake"):
+    with pytest.raises(
+        ParityError, match="expected onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt or fake"
+    ):
         get_backend("nosuch")
