@@ -164,7 +164,7 @@ def main() -> int:
             print(judge(Row("residual", "overflow", "fp16"), Path(scratch), get_backend("onnxruntime")))
         return 0
     answers = []
-    # One after the other: builders that share a GPU and its processor slow each other down tenfold, and share no tactics.
+    # One after the other: builders that share a GPU slow each other down tenfold, and share no measured tactics.
     with open_backends(("tensorrt",), TensorRTSettings(cache=cache_folder())) as (engine, *_):
         for row in rows_of(options.architectures, options.positions):
             answers.append(judge_both(row, engine))

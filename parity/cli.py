@@ -102,7 +102,10 @@ def _run(  # noqa: PLR0917 - typer reads one parameter for each option
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first so many feeds only.")] = None,
     feed: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Judge this saved feed alone.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
-    no_python: Annotated[bool, typer.Option("--no-python", help="Run no Python function of a case.")] = False,
+    no_python: Annotated[
+        bool,
+        typer.Option("--no-python", help="Refuse cases with Python functions, engines, plugins or lean runtimes."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")] = False,
     debug: _Debug = False,

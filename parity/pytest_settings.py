@@ -32,7 +32,7 @@ class Settings:
     out
         The folder under which the run is saved; None saves nothing.
     allow_python
-        Whether Python functions that a case names may run.
+        Whether code that a case names may run: Python functions, engines, plugins, lean runtimes.
     collect
         Whether ``case.toml`` files are collected.
     """
@@ -108,6 +108,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--parity-out", metavar="FOLDER", help="save the run with its reports in a folder below this one")
     group.addoption(
-        "--parity-no-python", action="store_true", help="refuse cases that bring Python functions of their own"
+        "--parity-no-python",
+        action="store_true",
+        help="refuse cases that bring code: Python functions, engines, plugins, lean runtimes",
     )
     parser.addini("parity_collect", f"collect {CASE_FILE_NAME} files (default: true)", type="bool", default=True)

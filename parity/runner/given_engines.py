@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def with_engines(cases: Sequence[Case], engines: Sequence[Path], precision: Precision | None) -> tuple[Case, ...]:
     """Return the one case with engine files in place of its variants; the cases as they are if there is no file.
 
+    No case is none as well: the one that was named does not load, and its own mistakes are what is to be told.
+
     Parameters
     ----------
     precision
@@ -34,7 +36,7 @@ def with_engines(cases: Sequence[Case], engines: Sequence[Path], precision: Prec
     BackendError
         A file is missing, or is no engine.
     """
-    if not engines:
+    if not engines or not cases:
         return tuple(cases)
     if len(cases) != 1:
         raise RunError(f"--engine: is judged against one case; got {len(cases)}; name its case folder")

@@ -70,7 +70,8 @@ class RunSettings:
     name
         The end of the folder's name; the case's name, or ``run`` for several cases, if empty.
     allow_python
-        Whether cases may name Python functions, which run while they are judged.
+        Whether cases may name code, which runs while they are judged: Python functions, engines, plugins, lean
+        runtimes. ``engines`` are not asked about: whoever starts the run names them.
     resume
         The folder of a run to go on with. Its selection replaces the one given here.
     command
@@ -107,7 +108,7 @@ def cache_folder() -> Path:
 def selection_of(settings: RunSettings) -> dict[str, list[str]]:
     """Return what decides the outcomes of a run, in the form that ``Run.selection`` keeps.
 
-    Whether cases may name Python functions is left out: the one who resumes decides that anew.
+    Whether cases may name code is left out: the one who resumes decides that anew.
     """
     judging = settings.judging
     return {

@@ -10,7 +10,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
 
+from parity.cli import app
+from parity.pytest_settings import add_options
 from tests.pages import PAGES, ROOT, Command, commands
 from tests.planted_case import write_planted_case
 from tests.tiny_cases import PLUGIN, process_environment
@@ -28,6 +31,10 @@ SKIPPED = {
     "lint-imports": "as above",
     "python benchmarks/": "minutes; .ci/run does their smoke form",
     "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
+    "python3.10 -m venv|~/trt86/": "downloads gigabytes",
+    "parity run .*--(?:backend tensorrt|backend onnxruntime-|tensorrt-python|engine)": "needs a GPU",
+    "parity doctor --tensorrt-python": "as above",
+    "pytest .*--parity-backend tensorrt": "as above",
 }
 # What a command ends with, by a part of it, where that is not 0.
 EXIT_CODES = {
@@ -94,9 +101,44 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, checkout: Path) -> N
             assert without_digits(done.stdout) == without_digits(command.output), command.text
 
 
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_commands_that_are_not_run_have_options_that_exist(page: Path) -> None:
+    for command in commands(page.read_text(encoding="utf-8")):
+        # Behind && a command of its own begins.
+        for words in map(shlex.split, re.split(" && ", command.text)):
+            if is_skipped(command) and words[0] in {"parity", "pytest"}:
+                read_options(words)
+
+
+def read_options(words: list[str]) -> None:
+    """Read the options of a command without doing anything; an error if one does not exist or take its value."""
+    if words[0] == "parity":
+        typer.main.get_command(app).commands[words[1]].make_context(words[1], words[2:])  # type: ignore[attr-defined]
+        return
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    _, unknown = parser.parse_known_and_unknown_args(words[1:])
+    assert [word for word in unknown if word.startswith("--parity-")] == []
+
+
 def test_outputs_are_told_apart_by_words_and_not_by_digits_or_line_breaks() -> None:
     assert without_digits("1 fail, 2 pass in 0.5s") == without_digits("3 fail,\n4 pass in 1e-3s")
     assert without_digits("1 fail, 2 pass") != without_digits("1 error, 2 pass")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("parity run --backend tensorflow", "tensorflow"),
+        ("parity doctor --engine x", "--engine"),
+        ("pytest --parity-nosuch", "--parity-nosuch"),
+        ("pytest --parity-backend tensorflow", "tensorflow"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_found(text: str, wrong: str) -> None:
+    # Of typer's releases some bring click and some need it: their errors have no class in common.
+    with pytest.raises(Exception, match=wrong):
+        read_options(shlex.split(text))
 
 
 def test_no_reason_to_skip_has_outlived_its_command() -> None:

@@ -321,8 +321,11 @@ def test_a_provider_that_fell_back_silently_is_named_with_what_was_loaded(monkey
         open_session(relu(), SessionOptions(provider=Provider.CUDA))
 
 
-def test_tf32_is_off_on_cuda() -> None:
-    assert module._provider_entry(Provider.CUDA) == ("CUDAExecutionProvider", {"use_tf32": "0"})
+def test_tf32_is_off_on_cuda_unless_asked_for() -> None:
+    entry = module._provider_entry(SessionOptions(provider=Provider.CUDA))
+    assert entry == ("CUDAExecutionProvider", {"use_tf32": "0"})
+    asked = SessionOptions(provider=Provider.CUDA, provider_options=(("use_tf32", "1"), ("device_id", "3")))
+    assert module._provider_entry(asked)[1] == {"use_tf32": "1", "device_id": "3"}
 
 
 def test_a_broken_installation_is_said_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,5 +337,7 @@ def test_a_broken_installation_is_said_at_first_use(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_backend_names_the_known_ones() -> None:
-    with pytest.raises(ParityError, match="expected onnxruntime or fake"):
+    with pytest.raises(
+        ParityError, match="expected onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt or fake"
+    ):
         get_backend("nosuch")

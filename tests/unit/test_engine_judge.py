@@ -180,6 +180,20 @@ def test_a_given_engine_takes_the_place_of_the_variants(tmp_path: Path) -> None:
     assert all(outcome.engine and outcome.engine.source == "file" for outcome in run.outcomes)
 
 
+def test_without_code_of_cases_a_given_engine_is_judged_and_one_of_a_case_is_refused(in_folder: Path) -> None:
+    plan = in_folder / "cases" / "tiny" / "shipped.engine"
+    run_cases(replace(SETTINGS, variants=("fp16",)), open_backends=on(SimulatedWorker(), cache=in_folder / "cache"))
+    plan.write_bytes(next((in_folder / "cache").rglob("engine.plan")).read_bytes())
+    settings = replace(SETTINGS, allow_python=False, engines=(plan,), engine_precision=Precision.FP16)
+    assert {outcome.verdict for outcome in judge(settings=settings).outcomes} == {Verdict.PASS}
+
+    case_file = plan.with_name("case.toml")
+    case_file.write_text(CASE_FILE + '\n[variants.shipped]\nprecision = "fp16"\nengine = "shipped.engine"\n')
+    [refused] = judge(settings=settings).outcomes
+    assert (refused.check, refused.verdict) == ("case", Verdict.ERROR)
+    assert "variants.shipped.engine: is machine code of the case, which --no-python forbids" in refused.message
+
+
 def test_a_given_engine_that_does_not_say_its_precision_is_asked_for_it(tmp_path: Path) -> None:
     plan = tmp_path / "model.engine"
     plan.write_bytes(b"ftrt" + bytes(64))
