@@ -187,3 +187,21 @@ def dtype_name(elem_type: int) -> str:
         return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)))
     except (KeyError, TypeError, ValueError):
         return "unknown"
+
+
+def is_quantized(model: ModelProto) -> bool:
+    """Whether a model's main graph holds Q/DQ pairs."""
+    return any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in model.graph.node)
+
+
+def node_types(model: ModelProto) -> dict[str, str]:
+    """Return the floating dtype of each named node's first such output, in the main graph, by the node's name."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = (*inferred.value_info, *inferred.output, *inferred.input)
+    dtypes = {value.name: dtype_name(value.type.tensor_type.elem_type) for value in values}
+    found = {}
+    for node in model.graph.node:
+        floats = [dtype for name in node.output if "float" in (dtype := dtypes.get(name, ""))]
+        if node.name and floats:
+            found[node.name] = floats[0]
+    return found

@@ -41,6 +41,9 @@ class Port:
         Member of ``trt.DataType``.
     profiles
         (min, opt, max) by profile: shapes, or values of an input on the host; none told where empty.
+    is_called_shape_io
+        Whether the engine calls it an input that is read for shapes, although it lies on the device: 8.6 does so where
+        a data-dependent shape hangs on it.
     vector_format
         ``CHW4`` for a port of shape (channels, height, width) in vectors of four channels; else it is linear.
     """
@@ -51,6 +54,7 @@ class Port:
     dtype: str = "FLOAT"
     location: str = "DEVICE"
     profiles: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    is_called_shape_io: bool = False
     vector_format: str = ""
 
 
@@ -161,7 +165,8 @@ class _Engine:
         return _enum(self.module, "TensorLocation", self.toy.port(name).location)
 
     def is_shape_inference_io(self: Any, name: str) -> bool:
-        return self.toy.port(name).location == "HOST"
+        port = self.toy.port(name)
+        return port.location == "HOST" or port.is_called_shape_io
 
     def get_tensor_format(self: Any, name: str) -> Any:
         return _enum(self.module, "TensorFormat", self.toy.port(name).vector_format or "LINEAR")

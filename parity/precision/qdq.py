@@ -119,6 +119,13 @@ def _note_on_subgraphs(model: ModelProto, quantized: AbstractSet[str], kept: Abs
     return [f"{len(inner)} products inside of subgraphs, or not in float32, are not quantized"] if inner else []
 
 
+def _tell_kernel_shape(node: NodeProto, weight: TensorProto) -> None:
+    # TensorRT's parser takes it from the weight where the attribute is missing, and a dequantized one does not tell it.
+    is_convolution = node.op_type in {"Conv", "ConvTranspose"} and len(weight.dims) > 2
+    if is_convolution and not any(attribute.name == "kernel_shape" for attribute in node.attribute):
+        node.attribute.append(helper.make_attribute("kernel_shape", weight.dims[2:]))
+
+
 class _Quantizer:
     """One pass over a model: ranges, format, and the tensors that have their pair already."""
 
@@ -137,6 +144,8 @@ class _Quantizer:
         for position, name in enumerate(_product_inputs(node)):
             constant = self.constants.get(name)
             axis = _channel_axis(node, position, constant) if constant is not None else -1
+            if constant is not None:
+                _tell_kernel_shape(node, constant)
             if (name, axis) not in self.done and (constant is not None or name in self.ranges):
                 nodes = self._weight(constant, axis) if constant is not None else self._activation(name)
                 self.done[name, axis] = nodes[-1].output[0]

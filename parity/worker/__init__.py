@@ -24,6 +24,8 @@ operation         fields                                                 answer
                   {"kind": "network", "file": path, "function": name,    ``messages`` [{severity, kind, text, count}],
                   "weights": path or None}; ``precision`` "fp16";        ``flags`` [names], ``typing``, ``notes``
                   ``typing`` "strong" or "weak"; ``obey`` (bool);
+                  ``types`` {node name: "fp32" or "fp16"} where
+                  obeying stands in for strong typing;
                   ``keep`` [node names], ``keep_precision``;
                   ``options`` {…, see ``config``};
                   ``profiles`` [{input: {"min": [], "opt": [],

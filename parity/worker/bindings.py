@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Iterable, Tuple
 
@@ -81,14 +80,16 @@ def read_bindings(engine: Any) -> tuple[Binding, ...]:
 def _binding(engine: Any, name: str) -> Binding:
     mode = str(engine.get_tensor_mode(name).name).lower()
     shape = extent(engine.get_tensor_shape(name))
-    is_shape_io = bool(engine.is_shape_inference_io(name))
+    location = str(engine.get_tensor_location(name).name).lower()
+    # 8.6 calls every input that a data-dependent shape hangs on so; read for shapes are those of the host alone.
+    is_shape_io = bool(engine.is_shape_inference_io(name)) and location == "host"
     count = engine.num_optimization_profiles if mode == "input" else 0
     return Binding(
         name,
         mode,
         name_of(engine.get_tensor_dtype(name)),
         shape,
-        str(engine.get_tensor_location(name).name).lower(),
+        location,
         is_shape_io,
         str(engine.get_tensor_format(name).name),
         tuple(_range(engine, name, profile, shape, is_shape_io) for profile in range(count)),
@@ -99,8 +100,7 @@ def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: boo
     if is_shape_io:
         edges = [extent(edge) for edge in _profile_values(engine, name, profile)]
         # Nothing is told of values that the profile does not limit, and 8.6 was seen to tell the first of several only.
-        is_whole = len(edges) == 3 and all(len(edge) == math.prod(shape) for edge in edges)
-        return Range(*edges) if is_whole else Range((), (), ())
+        return Range(*edges) if len(edges) == 3 else Range((), (), ())
     if min(shape, default=0) >= 0:
         return Range(shape, shape, shape)
     low, best, high = engine.get_tensor_profile_shape(name, profile)

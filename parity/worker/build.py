@@ -99,7 +99,7 @@ def _ready_builder(job: _Job) -> Any:
 def _constrain(job: _Job, network: Any) -> None:
     request = job.request
     if request["typing"] == "strong":
-        held = hold_types(job.trt, network)
+        held = hold_types(job.trt, network, request.get("types") or {})
         job.notes.append(
             f"{held} of {network.num_layers} layers are held at the types of the model"
             if held

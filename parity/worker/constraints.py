@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from .errors import ModelRefused, PrecisionMissing
 
@@ -41,11 +41,16 @@ def keep_layers(trt: Any, network: Any, nodes: Sequence[str], precision: str) ->
     return sum(_constrain(trt, layer, dtype) for layer, names in layers if not wanted.isdisjoint(names))
 
 
-def hold_types(trt: Any, network: Any) -> int:
-    """Constrain each layer to the float type that its first such output has by the model.
+def hold_types(trt: Any, network: Any, types: Mapping[str, str]) -> int:
+    """Constrain each layer to the float type that the model gives its node.
 
-    Where TensorRT has no strong typing, that and obeyed constraints stand in for it. A model with Q/DQ pairs is left
-    alone: its layers stand between float tensors, and held at those they could not compute in int8.
+    Where TensorRT has no strong typing, that and obeyed constraints stand in for it. The network itself does not tell:
+    before it is built, 8.6 calls every float tensor of a half model float32.
+
+    Parameters
+    ----------
+    types
+        The precision of the float outputs of ONNX nodes, by node name: ``fp32``, ``fp16``.
 
     Returns
     -------
@@ -57,14 +62,11 @@ def hold_types(trt: Any, network: Any) -> int:
     PrecisionMissing
         This TensorRT has no precisions of layers.
     """
-    _require_constraints(trt)
-    layers, floats = list(network), _floats(trt)
-    if any(layer.type in _layer_types(trt, ("DEQUANTIZE", "QUANTIZE")) for layer in layers):
-        return 0
+    dtypes = {name: _dtype(trt, precision) for name, precision in types.items()}
     held = 0
-    for layer in layers:
-        dtypes = [output.dtype for output in _outputs(layer) if output.dtype in floats]
-        held += bool(dtypes) and _constrain(trt, layer, dtypes[0])
+    for layer in network:
+        dtype = next((dtypes[name] for name in nodes_of(layer) if name in dtypes), None)
+        held += dtype is not None and _constrain(trt, layer, dtype)
     return held
 
 

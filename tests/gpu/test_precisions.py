@@ -143,16 +143,13 @@ def test_a_precision_that_is_not_there_is_refused_with_what_has_it(
 
 
 def test_a_kept_node_stays_at_float32_in_a_weakly_typed_half_engine(build: Build, figure: Figure) -> None:
+    # What becomes of its neighbours is TensorRT's own choice by speed: they may follow it to float32.
     source = OnnxSource(conv_net(), conv_net(), ("conv1",))
     session = build(source, FP16, typing=Typing.WEAK, optimization_level=_LEVEL)
     found = precision_by_node(session)
-    assert (found.get("conv1"), found.get("conv2")) == ("fp32", "fp16"), describe(products(session))
-    census = take_census(
-        parse_inspection(session.inspector_json).of_profile(0), session.layer_times(images(), 10), FP16, 0.5
-    )
-    rows = {row.precision: row.arithmetic_count for row in census.rows if row.arithmetic_count}
-    assert rows.get("fp32", 0) >= 1, rows
-    assert rows.get("fp16", 0) >= 1, rows
+    assert found.get("conv1") == "fp32", describe(products(session))
+    assert "OBEY_PRECISION_CONSTRAINTS" in session.record.flags
+    figure("weak fp16 with conv1 kept", {name: found.get(name) for name in _CONVOLUTIONS})
     figure("kept fp16 SQNR, dB", sqnr_db(session.run(images())["y"], reference()))
 
 

@@ -159,9 +159,6 @@ def test_an_fp16_overflow_fails_in_the_engine_as_forecast(rig: Rig, tmp_path: Pa
     assert verdicts == {f"{name}@{place}": verdict for name, verdict in expected.items() for place in places}, told(
         list(outputs.values())
     )
-    (tensor,) = outputs[f"fp16@{rig.backend.name}"].tensors
-    assert tensor.difference is not None
-    assert tensor.difference.nonfinite_mismatch_count > 0, tensor.reasons
 
 
 class Killer(SilentProgress):

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.gpu
 NETWORK = """\
 def build(network, weights, trt):
     x = network.add_input("x", trt.float32, (4, 6))
-    kernel = network.add_constant((6, 5), weights["kernel"]).get_output(0)
+    kernel = network.add_constant((6, 5), {kernel}).get_output(0)
     none = trt.MatrixOperation.NONE
     product = network.add_matrix_multiply(x, none, kernel, none).get_output(0)
     y = network.add_activation(product, trt.ActivationType.RELU).get_output(0)
@@ -75,10 +75,15 @@ def wts_text(tensors: dict[str, np.ndarray]) -> str:
     return "\n".join([str(len(lines)), *lines, ""])
 
 
-def test_a_function_fills_a_network_with_the_weights_of_a_wts_file(build: Build, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kernel_text", ['weights["kernel"]', 'trt.Weights(weights["kernel"])'], ids=["array", "Weights"]
+)
+def test_a_function_fills_a_network_with_the_weights_of_a_wts_file(
+    build: Build, tmp_path: Path, kernel_text: str
+) -> None:
     from onnx import numpy_helper
 
-    (tmp_path / "net.py").write_text(NETWORK, encoding="utf-8")
+    (tmp_path / "net.py").write_text(NETWORK.format(kernel=kernel_text), encoding="utf-8")
     kernel = numpy_helper.to_array(linear().graph.initializer[0])
     (tmp_path / "net.wts").write_text(wts_text({"kernel": kernel}), encoding="utf-8")
     session = build(NetworkSource(tmp_path / "net.py", "build", tmp_path / "net.wts"))

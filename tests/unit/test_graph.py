@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from parity.errors import ModelError
-from parity.graph import hash_model, load_model, model_interface
+from parity.graph import hash_model, is_quantized, load_model, model_interface, node_types
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +63,19 @@ def test_a_model_without_an_output_is_refused(tmp_path: Path) -> None:
 def test_a_negative_dimension_is_a_dynamic_one(tmp_path: Path) -> None:
     interface = model_interface(load_model(write_model(tmp_path, [RELU, EXP], rows=-1)))
     assert str(interface.inputs[0]) == "x: float32 (?, 3)"
+
+
+def test_the_type_of_a_node_is_that_of_its_first_floating_output() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["half"], "cast", to=TensorProto.FLOAT16),
+        helper.make_node("Exp", ["half"], ["e"], "exp"),
+        helper.make_node("Shape", ["e"], ["s"], "shape"),
+        helper.make_node("Cast", ["e"], ["y"], "back", to=TensorProto.FLOAT),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "graph", [value("x", TensorProto.FLOAT, [2])], [value("y", TensorProto.FLOAT, [2])]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert node_types(model) == {"cast": "float16", "exp": "float16", "back": "float32"}
+    assert not is_quantized(model)

@@ -124,6 +124,13 @@ def test_weights_are_stored_quantized_and_their_float32_originals_go():
     assert not constants["w_zero_point"].any()
 
 
+@pytest.mark.parametrize("told", [{}, {"kernel_shape": [2, 3]}], ids=["left out", "told"])
+def test_a_convolution_tells_the_kernel_that_its_dequantized_weight_no_longer_does(told):
+    made, _ = quantized(product("Conv", noise(4, 3, 2, 3), 4, **told), {"x": 1.0}, INT8)
+    (conv,) = (found for found in made.graph.node if found.op_type == "Conv")
+    assert [list(part.ints) for part in conv.attribute if part.name == "kernel_shape"] == [[2, 3]]
+
+
 def test_an_activation_that_two_products_read_has_one_pair():
     nodes = [node("MatMul", ["x", "w"], ["y"], "one"), node("MatMul", ["x", "w"], ["z"], "two")]
     model = model_of(nodes, [value("x", 2)], [value("y", 2), value("z", 2)], {"w": noise(3, 4)})

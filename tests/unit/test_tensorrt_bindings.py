@@ -56,6 +56,13 @@ def test_an_input_that_is_read_for_shapes_is_held_to_its_values() -> None:
         choose_profile([sizes], {"x": np.array([10, 8], np.int32)})
 
 
+def test_of_values_whose_limits_are_told_in_part_that_part_is_held() -> None:
+    sizes = binding([([1], [8])], shape=[2], is_shape_io=True)
+    assert choose_profile([sizes], {"x": np.array([8, 99], np.int32)}) == 0
+    with pytest.raises(FeedError, match=r"has the values \(9, 6\)"):
+        choose_profile([sizes], {"x": np.array([9, 6], np.int32)})
+
+
 def test_values_that_were_never_limited_fit() -> None:
     sizes = binding([([], [])], shape=[2], is_shape_io=True)
     assert choose_profile([sizes], {"x": np.array([10, 8], np.int32)}) == 0

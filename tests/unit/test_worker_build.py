@@ -126,7 +126,7 @@ def test_a_strongly_typed_build_sets_no_precision_flag(install: Install, tmp_pat
 
 def test_on_8_6_held_layers_stand_in_for_strong_typing(install: Install, tmp_path: Path) -> None:
     install("8.6.0")
-    answer = build(_state(), _request(tmp_path, typing="strong", obey=True))
+    answer = build(_state(), _request(tmp_path, typing="strong", obey=True, types={"conv": "fp16"}))
     assert answer["typing"] == "weak"
     assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= set(answer["flags"])
     assert "1 of 1 layers are held at the types of the model" in answer["notes"]

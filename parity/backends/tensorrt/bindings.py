@@ -27,8 +27,8 @@ class Binding:
     is_shape_io
         Whether its values, not its shape, take part in shape inference.
     profiles
-        The shapes of an input by optimization profile, or the values of one that is read for shapes, where those are
-        limited; empty for an output.
+        The shapes of an input by optimization profile, or the first values of one that is read for shapes, as far as
+        limits are told; empty for an output.
     """
 
     info: TensorInfo
@@ -111,9 +111,10 @@ def _misfit(inputs: Sequence[Binding], feed: Mapping[str, np.ndarray], number: i
     for binding in inputs:
         if number >= len(binding.profiles):
             continue
-        profile = binding.profiles[number]
-        is_limited = bool(profile.min) or not binding.is_shape_io
-        if is_limited and not _lies_within(_extent(binding, feed), profile):
+        profile, extent = binding.profiles[number], _extent(binding, feed)
+        # Of values that are read for shapes an engine may tell the limits of the first ones only.
+        told = extent[: len(profile.min)] if binding.is_shape_io else extent
+        if not _lies_within(told, profile):
             return binding
     return None
 

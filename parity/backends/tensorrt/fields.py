@@ -50,7 +50,10 @@ def build_fields(
     feeds
         What an implicit calibrator is fed.
     """
+    # Where they are not needed they do not travel, nor count for what was recorded.
+    types = {"types": dict(recipe.types)} if recipe.types else {}
     return {
+        **types,
         "source": _source_fields(request, model),
         "precision": recipe.precision.value,
         "typing": recipe.typing.value,

@@ -6,15 +6,18 @@ the float32 model (or from Q/DQ) and allowed it by a builder flag. Capabilities 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from parity.backends.engine import NetworkSource, OnnxSource
 from parity.build_options import Quantization, Typing
 from parity.errors import PrecisionError
+from parity.graph import is_quantized, node_types
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx import ModelProto
 
     from parity.backends.engine import EngineRequest
@@ -34,6 +37,10 @@ _WHAT_HAS = {
 }
 
 
+_PRECISIONS = {"float32": "fp32", "float16": "fp16"}
+"""What the types of a model are called in a request; TensorRT without strong typing has no others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How an engine is built.
@@ -48,6 +55,8 @@ class Recipe:
         Whether TensorRT must hold the layer precisions that are set, ``OBEY_PRECISION_CONSTRAINTS``.
     keep
         Nodes held at ``keep_precision`` by layer precision; a typed model keeps its nodes itself.
+    types
+        The precision of each node of a typed model, where holding layers at it stands in for strong typing.
     is_calibrated
         Whether an implicit calibrator gives the scales of int8.
     notes
@@ -60,6 +69,7 @@ class Recipe:
     keep_precision: Precision
     obey: bool = False
     keep: tuple[str, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
     is_calibrated: bool = False
     notes: tuple[str, ...] = ()
 
@@ -211,7 +221,11 @@ def _strong_recipe(request: EngineRequest, source: OnnxSource, worker: WorkerRec
         f"{_release(worker)} has no strong typing; the typed model was built with the flags of its dtypes and "
         "OBEY_PRECISION_CONSTRAINTS"
     )
-    return replace(_recipe(request, source.typed, Typing.STRONG, notes=(*own, instead)), obey=True)
+    recipe = _recipe(request, source.typed, Typing.STRONG, notes=(*own, instead))
+    # Q/DQ pairs decide by themselves: held at the float types between them, layers could not compute in int8.
+    types = {} if is_quantized(source.typed) else node_types(source.typed)
+    held = {name: _PRECISIONS[dtype] for name, dtype in types.items() if dtype in _PRECISIONS}
+    return replace(recipe, obey=True, types=held)
 
 
 def _recipe(
