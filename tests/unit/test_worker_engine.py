@@ -158,7 +158,8 @@ def test_the_inspector_outlives_the_memory_of_the_feed(desk: Desk) -> None:
 
 def test_an_input_on_the_device_is_held_to_its_shape_whatever_the_engine_calls_it(desk: Desk) -> None:
     x = Port("x", (2, 3), is_called_shape_io=True)
-    told = desk.load(Toy([x, Port("y", (2, 3), "OUTPUT")], lambda feed: {"y": feed["x"]}))["bindings"][0]
+    toy = Toy([x, Port("y", (2, 3), "OUTPUT")], lambda feed: {"y": feed["x"]}, lambda shapes, _: {"y": shapes["x"]})
+    told = desk.load(toy)["bindings"][0]
     assert not told["is_shape_io"]
     assert told["profiles"] == [{"min": [2, 3], "opt": [2, 3], "max": [2, 3]}]
 
