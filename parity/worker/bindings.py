@@ -103,8 +103,9 @@ def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: boo
         return Range(*edges) if len(edges) == 3 else Range((), (), ())
     if min(shape, default=0) >= 0:
         return Range(shape, shape, shape)
-    low, best, high = engine.get_tensor_profile_shape(name, profile)
-    return Range(extent(low), extent(best), extent(high))
+    edges = [extent(edge) for edge in engine.get_tensor_profile_shape(name, profile)]
+    # Where a data-dependent shape hangs on an input, 8.6 was seen to tell no limits, and to log an error instead.
+    return Range(*edges) if all(len(edge) == len(shape) for edge in edges) else Range((), (), ())
 
 
 def _profile_values(engine: Any, name: str, profile: int) -> Any:

@@ -49,7 +49,7 @@ def _misfit(binding: Binding, array: np.ndarray, allowed: Range) -> list[str]:
     told = []
     if not _is_instance(array.shape, binding.shape):
         told.append(f"{binding.name} has shape {array.shape}, the engine takes {_axes(binding.shape)}")
-    elif not binding.is_shape_io and not _lies_in(array.shape, allowed):
+    elif not binding.is_shape_io and allowed.min and not _lies_in(array.shape, allowed):
         told.append(f"{binding.name} has shape {array.shape}, the profile takes {_span(allowed)}")
     elif binding.is_shape_io and not _lies_in(_values(array)[: len(allowed.min)], allowed):
         told.append(f"{binding.name} holds {_values(array)}, the profile takes {_span(allowed)}")

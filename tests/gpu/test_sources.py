@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_header_of_an_ultralytics_file_is_read_and_passed_over(rig: Rig, bui
 
 def wts_text(tensors: dict[str, np.ndarray]) -> str:
     lines = [
-        " ".join([name, str(array.size), *(value.tobytes().hex() for value in array.astype(">f4").reshape(-1))])
+        " ".join([name, str(array.size), *(struct.pack(">f", value).hex() for value in array.reshape(-1))])
         for name, array in tensors.items()
     ]
     return "\n".join([str(len(lines)), *lines, ""])

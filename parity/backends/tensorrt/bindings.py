@@ -112,8 +112,8 @@ def _misfit(inputs: Sequence[Binding], feed: Mapping[str, np.ndarray], number: i
         if number >= len(binding.profiles):
             continue
         profile, extent = binding.profiles[number], _extent(binding, feed)
-        # Of values that are read for shapes an engine may tell the limits of the first ones only.
-        told = extent[: len(profile.min)] if binding.is_shape_io else extent
+        # Of values that are read for shapes an engine may tell the limits of the first ones only, of a shape none.
+        told = extent[: len(profile.min)] if binding.is_shape_io or not profile.min else extent
         if not _lies_within(told, profile):
             return binding
     return None
