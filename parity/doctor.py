@@ -131,19 +131,21 @@ def _tensorrt(interpreters: Sequence[str]) -> Iterator[Finding]:
 
 def _worker(name: str, state_without: State) -> Finding:
     """Ask the worker in an interpreter what it finds there."""
-    from parity.backends.tensorrt.interpreter import parse_interpreter
+    from parity.backends.tensorrt.interpreter import REPLAY_PREFIX, parse_interpreter
     from parity.backends.tensorrt.process import LiveConversation
+    from parity.backends.tensorrt.recording import open_conversation
 
     subject = f"tensorrt in {name}"
     try:
-        conversation = LiveConversation(parse_interpreter(name))
+        conversation = open_conversation(parse_interpreter(name), LiveConversation)
         try:
             facts = conversation.ask("hello", {"device": 0}, _HELLO_LIMIT_S)
         finally:
             conversation.close()
     except ParityError as error:
         return Finding(state_without, subject, str(error))
-    return Finding(State.GOOD, subject, _describe(facts))
+    recorded = "a recording of " if name.startswith(REPLAY_PREFIX) else ""
+    return Finding(State.GOOD, subject, recorded + _describe(facts))
 
 
 def _describe(facts: dict[str, Any]) -> str:

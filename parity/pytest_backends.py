@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+
+from parity.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +37,16 @@ class SessionBackends:
         BackendError
             One of several interpreters is not there, or has no TensorRT.
         """
-        if len(self._settings.tensorrt_pythons) > 1:
+        if self._has_several:
             return tuple(backend.name for backend in self._open())
         return (self._settings.backend,)
+
+    @property
+    def _has_several(self) -> bool:
+        from parity.backends.tensorrt.interpreter import names_of_interpreters
+
+        settings = self._settings
+        return settings.backend == "tensorrt" and len(names_of_interpreters(settings.tensorrt_pythons, os.environ)) > 1
 
     def find(self, name: str) -> Backend:
         """Return the backend of an item.
@@ -47,7 +57,16 @@ class SessionBackends:
             It is missing.
         """
         opened = self._open()
-        return next((backend for backend in opened if backend.name == name), opened[0])
+        if len(opened) == 1 and name == self._settings.backend:
+            # A single interpreter's item is called by its backend, since nobody has asked for its release.
+            return opened[0]
+        named = {backend.name: backend for backend in opened}
+        if name not in named:
+            raise BackendError(
+                f"backend {name!r}: is not open; expected one of {', '.join(named)}; "
+                "name its interpreter by --parity-tensorrt-python"
+            )
+        return named[name]
 
     @property
     def workers(self) -> tuple[WorkerRecord, ...]:

@@ -49,9 +49,11 @@ class Settings:
     def from_config(cls, config: pytest.Config) -> Settings:
         """Read the options of a pytest run; a relative folder is relative to where pytest was called."""
         out = config.getoption("parity_out")
+        pythons = tuple(config.getoption("parity_tensorrt_python"))
         return cls(
-            backend=config.getoption("parity_backend"),
-            tensorrt_pythons=tuple(config.getoption("parity_tensorrt_python")),
+            # Who names an interpreter means TensorRT, as on the command line.
+            backend=config.getoption("parity_backend") or ("tensorrt" if pythons else "onnxruntime"),
+            tensorrt_pythons=pythons,
             device=_worker_number(config),
             variants=tuple(config.getoption("parity_variant")),
             out=config.invocation_params.dir / out if out else None,
@@ -61,9 +63,9 @@ class Settings:
 
     def judging(self) -> JudgeSettings:
         """Return how cases are judged."""
-        from parity.runner import JudgeSettings, cache_folder
+        from parity.runner import JudgeSettings, Origin, cache_folder
 
-        return JudgeSettings(cache=cache_folder())
+        return JudgeSettings(cache=cache_folder(), origin=Origin(self.tensorrt_pythons))
 
     def tensorrt(self) -> TensorRTSettings:
         """Return where TensorRT is."""
@@ -89,15 +91,15 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--parity-backend",
         choices=("onnxruntime", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"),
-        default="onnxruntime",
-        help="what executes the variants (default: onnxruntime)",
+        help="what executes the variants (default: tensorrt with --parity-tensorrt-python, else onnxruntime)",
     )
     group.addoption(
         "--parity-tensorrt-python",
         action="append",
         default=[],
         metavar="PATH",
-        help="a Python interpreter that has TensorRT, or an execnet spec; repeatable (default: this one)",
+        help="a Python interpreter that has TensorRT, or an execnet spec; repeatable "
+        "(default: those of PARITY_TENSORRT_PYTHON, else this one)",
     )
     group.addoption(
         "--parity-variant",

@@ -171,8 +171,12 @@ def _check_quantization(path: str, table: VariantTable, mistakes: Mistakes, *, h
         mistakes.add(where, f"has a meaning for int8 only; leave it out of {table.precision}")
     if build.typing is Typing.STRONG:
         mistakes.add(where, 'is a matter of weak typing; leave out typing = "strong"')
-    if is_foreign(table) and not has_calibration and build.calibration_cache is None:
-        mistakes.add(where, "needs [calibration] inputs, or a calibration_cache")
+    if is_foreign(table) and not has_calibration:
+        mistakes.add(
+            where,
+            "needs [calibration] inputs, with a calibration_cache as well: the forecast that the engine is held "
+            "against is calibrated on them",
+        )
 
 
 def _check_io(path: str, build: BuildTable, interface: ModelInterface | None, mistakes: Mistakes) -> None:

@@ -7,12 +7,13 @@ from parity.runner.folder import RunFolder, create_run_folder
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.run import OpenRun, open_run, run_cases
 from parity.runner.selection import select_variants, variant_label
-from parity.runner.settings import JudgeSettings, RunSettings, cache_folder
+from parity.runner.settings import JudgeSettings, Origin, RunSettings, cache_folder
 
 __all__ = [
     "CaseJudge",
     "JudgeSettings",
     "OpenRun",
+    "Origin",
     "Progress",
     "RunFolder",
     "RunSettings",

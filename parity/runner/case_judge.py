@@ -18,7 +18,7 @@ from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.replay import FeedNote, write_feed
 from parity.runner.rounded import RoundedOutputs
 from parity.runner.selection import OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
-from parity.runner.settings import JudgeSettings, relative_path
+from parity.runner.settings import JudgeSettings, Origin, relative_path
 from parity.runner.store import TensorStore
 from parity.verdict import Verdict
 
@@ -134,7 +134,7 @@ class CaseJudge:
         self, variant: Variant, backend: Backend, folder: RunFolder | None, pending: dict[str, Outcome]
     ) -> Iterator[Outcome]:
         planned = self._plan(variant)
-        tell = Teller(self._case, planned, folder)
+        tell = Teller(self._case, planned, folder, self._settings.origin)
         if not is_engine_backend(backend):
             yield tell(judge_forecast(planned, backend, self._settings, pending[OUTPUTS]))
             return
@@ -196,6 +196,7 @@ class Teller:
     case: Case
     planned: PlannedVariant
     folder: RunFolder | None
+    origin: Origin
 
     def __call__(self, judged: tuple[Outcome, int | None]) -> Outcome:
         """Return the completed outcome; the worst feed's number is None where none is to be saved."""
@@ -221,8 +222,7 @@ class Teller:
 
     def command(self, outcome: Outcome, feed: Path | None = None) -> str:
         """Return the command that judges an outcome's variant again, on a saved feed where one is given."""
-        backend = outcome.variant.rpartition("@")[2].partition("-")[0]
-        words = ["parity", "run", relative_path(self.case.folder), "--variant", outcome.variant]
-        words += ["--backend", backend] if backend != "onnxruntime" else []
+        words = ["parity", "run", relative_path(self.case.folder)]
+        words += self.origin.words(self.planned.variant, outcome.variant.rpartition("@")[2])
         words += ["--feed", relative_path(feed)] if feed else []
         return shlex.join(words)

@@ -92,7 +92,8 @@ def open_run(settings: RunSettings, open_backends: OpenBackends = open_backends)
         else:
             run = _new_run(settings, cases, environment)
             folder = create_run_folder(settings.out, run.name, datetime.fromisoformat(run.created))
-        return OpenRun(settings.judging, folder, run, plan, stack.pop_all())
+        judging = replace(settings.judging, origin=settings.origin)
+        return OpenRun(judging, folder, run, plan, stack.pop_all())
 
 
 def _planned_cases(

@@ -11,14 +11,47 @@ from typing import TYPE_CHECKING
 from parity.backends import TensorRTSettings
 from parity.errors import RunError
 from parity.options import Provider, SessionOptions
+from parity.runner.selection import variant_label
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from parity.case import Variant
+
 
 MADE_BY = "made_by"
 """The key of a selection that tells which other program made the run, and resumes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What options named and no case file does: the command that judges a variant again has to name it as well.
+
+    Attributes
+    ----------
+    interpreters
+        Where TensorRT is; empty where the environment says it, or where it is this interpreter.
+    engines
+        Engine files that stand in place of the case's variants.
+    """
+
+    interpreters: tuple[str, ...] = ()
+    engines: tuple[Path, ...] = ()
+
+    def words(self, variant: Variant, backend: str) -> list[str]:
+        """Return the options of ``parity run`` that select a variant on a backend."""
+        is_tensorrt = backend.startswith("tensorrt")
+        return [
+            *self._variant_words(variant, backend),
+            *(("--backend", "tensorrt" if is_tensorrt else backend) if backend != "onnxruntime" else ()),
+            *(word for name in self.interpreters if is_tensorrt for word in ("--tensorrt-python", _shown(name))),
+        ]
+
+    def _variant_words(self, variant: Variant, backend: str) -> list[str]:
+        if variant.engine is None or variant.engine not in {engine.absolute() for engine in self.engines}:
+            return ["--variant", variant_label(variant.name, backend)]
+        return ["--engine", relative_path(variant.engine), "--precision", str(variant.options.precision)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +72,8 @@ class JudgeSettings:
         Whether an unexpected exception is raised rather than told in an outcome.
     build_timeout_s
         The longest that building one engine may take.
+    origin
+        What the next command of a message names beside the case.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -47,6 +82,7 @@ class JudgeSettings:
     cache: Path | None = None
     debug: bool = False
     build_timeout_s: float = 3600.0
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -96,6 +132,11 @@ class RunSettings:
     engines: tuple[Path, ...] = ()
     engine_precision: Precision | None = None
     judging: JudgeSettings = field(default_factory=JudgeSettings)
+
+    @property
+    def origin(self) -> Origin:
+        """What options name beside the cases."""
+        return Origin(self.tensorrt.interpreters, self.engines)
 
 
 def cache_folder() -> Path:
@@ -178,3 +219,9 @@ def relative_path(path: Path) -> str:
     """Return a path as seen from the current folder, where it lies below it: a run should not tell of its machine."""
     absolute, here = path.absolute(), Path.cwd()
     return (absolute.relative_to(here) if absolute.is_relative_to(here) else path).as_posix()
+
+
+def _shown(interpreter: str) -> str:
+    """Return an interpreter's name, a path as ``relative_path`` writes it; an execnet spec has slashes of its own."""
+    path = Path(interpreter)
+    return relative_path(path) if path.is_absolute() else interpreter

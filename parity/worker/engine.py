@@ -171,8 +171,8 @@ def _deserialize(trt: Any, heard: Listener, request: Mapping[str, Any]) -> Loade
     runtime = apply_runtime_options(trt, trt.Runtime(heard.logger), options)
     native = runtime.deserialize_cuda_engine(plan)
     if native is None:
-        raise refusal(path, offset, heard.quote(), str(trt.__version__))
-    check_usable(path, native)
+        raise refusal(offset, heard.quote(), str(trt.__version__))
+    check_usable(native)
     if options.get("refit"):
         _refit(trt, native, request, heard)
     return LoadedEngine(trt, runtime, native, options, heard)

@@ -1,4 +1,7 @@
-"""Plan files: read, deserialised, and told apart when TensorRT refuses one."""
+"""Plan files: read, deserialised, and told apart when TensorRT refuses one.
+
+Messages on what a file holds do not name it: the harness does, by the user's name of it; here it may be a copy.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ _REFUSALS: tuple[tuple[str, type[WorkerError], str], ...] = (
     (
         r"plugin ?creator|find plugin|plugin .*not found",
         ModelRefused,
-        "uses a plugin that is not loaded; name its library in load.plugins",
+        "uses a plugin that is not loaded; name its library in plugins",
     ),
     (r"out ?of ?memory|memory ?allocation", WorkerError, "does not fit this GPU's free memory; free some of it"),
 )
@@ -65,21 +68,19 @@ def read_plan(path: str, offset: int) -> bytes:
         raise ModelRefused(f"the plan {path} cannot be read: {error.strerror or error}") from error
     if not plan:
         size = Path(path).stat().st_size
-        raise ModelRefused(
-            f"the plan {path} has {size} bytes, and nothing behind its header of {offset}; build it anew"
-        )
+        raise ModelRefused(f"the plan has {size} bytes, and nothing behind its header of {offset}; build it anew")
     return plan
 
 
-def refusal(path: str, offset: int, errors: str, version: str) -> WorkerError:
+def refusal(offset: int, errors: str, version: str) -> WorkerError:
     """Say what TensorRT's error lines mean for a plan that it gave no engine for, and quote them."""
     for pattern, kind, advice in _REFUSALS:
         if re.search(pattern, errors, re.IGNORECASE):
-            return kind(f"the plan {path} {advice.format(version='TensorRT ' + version, offset=offset)}. {errors}")
-    return ModelRefused(f"the plan {path} {_DAMAGED}. {errors}")
+            return kind(f"the plan {advice.format(version='TensorRT ' + version, offset=offset)}. {errors}")
+    return ModelRefused(f"the plan {_DAMAGED}. {errors}")
 
 
-def check_usable(path: str, engine: Any) -> None:
+def check_usable(engine: Any) -> None:
     """Refuse an engine that has an implicit batch dimension.
 
     Raises
@@ -89,7 +90,7 @@ def check_usable(path: str, engine: Any) -> None:
     """
     if getattr(engine, "has_implicit_batch_dimension", False):
         raise ModelRefused(
-            f"the plan {path} has an implicit batch dimension (maximum {engine.max_batch_size}), which later releases "
+            f"the plan has an implicit batch dimension (maximum {engine.max_batch_size}), which later releases "
             "dropped and which is not run here; build it from ONNX with an explicit batch: "
             "create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)), with profiles for its range"
         )

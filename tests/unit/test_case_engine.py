@@ -295,6 +295,15 @@ def test_a_mistake_is_told_with_its_path(tmp_path: Path, text: str, expected: st
     assert any(mistake.startswith(f"variants.{name}") and expected in mistake for mistake in found), found
 
 
+def test_a_calibration_cache_does_not_stand_in_for_calibration_inputs(tmp_path: Path) -> None:
+    build = 'network = "net.py:build"\nbuild = { quantization = "implicit", calibration_cache = "calib.cache" }\n'
+    assert variant_of(tmp_path, INT8 + build).build.calibration_cache == tmp_path / "calib.cache"
+    case_file = tmp_path / "case.toml"
+    case_file.write_text(case_file.read_text().replace(CALIBRATION, ""))
+    with pytest.raises(CaseError, match=r"needs \[calibration\] inputs, with a calibration_cache as well"):
+        load_case(case_file)
+
+
 def test_many_mistakes_of_one_variant_are_told_at_once(tmp_path: Path) -> None:
     text = FP16 + 'census_share = 2\nbuild = { optimization_level = 6, gpu_fallback = true, tiling = "slow" }\n'
     assert {mistake.partition(":")[0] for mistake in mistakes_of(tmp_path, text)} == {

@@ -9,11 +9,14 @@ import pytest
 
 from parity import doctor
 from parity.backends.tensorrt.process import LiveConversation
+from parity.backends.tensorrt.recording import RecordingConversation
 from parity.doctor import State
 from parity.errors import BackendUnavailable
+from tests.scripted_worker import ScriptedConversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 FACTS = {
     "python": "3.10.13",
@@ -54,6 +57,21 @@ def test_an_interpreter_that_answers_is_described(monkeypatch: pytest.MonkeyPatc
         f"good        tensorrt in {sys.executable}: tensorrt 8.6.1, pycuda 2026.1; Python 3.10.13; "
         "NVIDIA H200 (compute capability 9.0); driver 570.1, CUDA 12.8"
     )
+
+
+def test_a_recording_says_that_it_is_one_and_of_what(tmp_path: Path) -> None:
+    worker = RecordingConversation(ScriptedConversation({"hello": lambda _: FACTS}), tmp_path / "1")
+    worker.ask("hello", {"device": 0}, 5)
+    [finding] = doctor._tensorrt([f"recording={tmp_path / '1'}"])
+    assert finding.state is State.GOOD
+    assert finding.detail.startswith("a recording of tensorrt 8.6.1, pycuda 2026.1, recording ")
+    assert "NVIDIA H200" in finding.detail
+
+
+def test_a_recording_that_is_not_there_is_bad(tmp_path: Path) -> None:
+    [finding] = doctor._tensorrt([f"recording={tmp_path / 'absent'}"])
+    assert finding.state is State.BAD
+    assert "absent" in finding.detail
 
 
 def test_what_a_named_interpreter_lacks_is_bad_and_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tiny_case import CASE_FILE, write_case
+from typer.testing import CliRunner
 
-from parity.backends import get_backend
+from parity import cli
+from parity.backends import TensorRTSettings, get_backend
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.errors import RunError
 from parity.results import load_run
@@ -22,7 +25,7 @@ from tests.simulated_worker import Faults, SimulatedWorker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from parity.backends import Backend, TensorRTSettings
+    from parity.backends import Backend
     from parity.results import Outcome, Run
     from parity.runner.run import OpenBackends
 
@@ -199,3 +202,49 @@ def test_a_given_engine_that_does_not_say_its_precision_is_asked_for_it(tmp_path
     plan.write_bytes(b"ftrt" + bytes(64))
     with pytest.raises(RunError, match="--precision"):
         run_cases(replace(SETTINGS, engines=(plan,)), open_backends=on(SimulatedWorker()))
+
+
+def settings_of(command: str, monkeypatch: pytest.MonkeyPatch) -> RunSettings:
+    """Return what a printed command asks for, as the command line reads it."""
+    read: list[RunSettings] = []
+    monkeypatch.setattr(cli, "_judge", lambda settings, **_: read.append(settings))
+    told = CliRunner().invoke(cli.app, shlex.split(command)[1:])
+    assert told.exit_code == 0, told.output
+    return read[0]
+
+
+def replayed(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> RunSettings:
+    assert outcome.replay is not None
+    assert outcome.message.splitlines()[-1].startswith(("next: ", "also "))
+    return settings_of(outcome.replay, monkeypatch)
+
+
+def test_the_command_of_a_given_engine_judges_that_engine_again(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_cases(only("fp16"), open_backends=on(SimulatedWorker(), cache=in_folder / "cache"))
+    (plan,) = (in_folder / "cache").rglob("engine.plan")
+    (in_folder / "my cut.plan").write_bytes(plan.read_bytes())
+    given = replace(SETTINGS, engines=(in_folder / "my cut.plan",), engine_precision=Precision.FP16)
+    failed = by_check(judge(Faults(rolls_rows=True), given), "my-cut")["outputs"]
+    again = replayed(failed, monkeypatch)
+    assert (again.engines, again.engine_precision) == ((Path("my cut.plan"),), Precision.FP16)
+    outcome = by_check(judge(Faults(rolls_rows=True), again), "my-cut")["outputs"]
+    assert (outcome.variant, outcome.verdict) == (failed.variant, Verdict.FAIL)
+
+
+def test_the_command_names_the_interpreters_that_options_named(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = (str(in_folder / "trt86" / "bin" / "python"), "/opt/trt/bin/python", "ssh=jetson//python=python3")
+    settings = replace(only("fp16"), tensorrt=TensorRTSettings(named))
+    again = replayed(by_check(judge(Faults(rolls_rows=True), settings), "fp16")["outputs"], monkeypatch)
+    assert again.tensorrt.interpreters == ("trt86/bin/python", *named[1:])
+    assert (again.backends, again.variants) == (("tensorrt",), ("fp16@tensorrt-8.6",))
+
+
+def test_the_command_of_census_and_invariants_names_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(only("fp16"), tensorrt=TensorRTSettings(("recording=recordings/1",)))
+    outcome = by_check(judge(Faults(is_silent_fp32=True), settings), "fp16")["census"]
+    [command] = [line.removeprefix("next: ") for line in outcome.message.splitlines() if line.startswith("next: ")]
+    assert settings_of(command, monkeypatch).tensorrt.interpreters == ("recording=recordings/1",)

@@ -12,13 +12,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from parity.case import Variant
 from parity.errors import FeedError, RunError
-from parity.options import Provider, SessionOptions
+from parity.options import PrecisionOptions, Provider, SessionOptions
 from parity.results import Environment, Run, load_run
-from parity.runner import JudgeSettings, RunFolder, RunSettings, cache_folder, create_run_folder
+from parity.runner import JudgeSettings, Origin, RunFolder, RunSettings, cache_folder, create_run_folder
 from parity.runner.replay import NOTE_KEY, FeedNote, read_feed, write_feed
 from parity.runner.settings import MADE_BY, relative_path, selection_of, with_selection, without_current_folder
 from parity.runner.store import TensorStore
+from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +134,28 @@ def test_a_selection_survives_being_saved() -> None:
 def test_a_saved_selection_does_not_decide_whether_python_runs() -> None:
     selection = selection_of(RunSettings(allow_python=True))
     assert not with_selection(RunSettings(allow_python=False), selection).allow_python
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("onnxruntime", "--variant fp16@onnxruntime"),
+        ("onnxruntime-cuda", "--variant fp16@onnxruntime-cuda --backend onnxruntime-cuda"),
+        ("onnxruntime-tensorrt", "--variant fp16@onnxruntime-tensorrt --backend onnxruntime-tensorrt"),
+        ("tensorrt-8.6", "--variant fp16@tensorrt-8.6 --backend tensorrt --tensorrt-python trt/python"),
+        ("tensorrt-8.6-2", "--variant fp16@tensorrt-8.6-2 --backend tensorrt --tensorrt-python trt/python"),
+    ],
+)
+def test_a_variant_is_selected_again_where_it_ran(backend: str, words: str) -> None:
+    variant = Variant("fp16", PrecisionOptions(Precision.FP16))
+    assert " ".join(Origin(("trt/python",)).words(variant, backend)) == words
+    assert "--tensorrt-python" not in Origin().words(variant, backend)
+
+
+def test_an_engine_of_the_case_is_selected_by_its_name(tmp_path: Path) -> None:
+    variant = Variant("mine", PrecisionOptions(Precision.INT8), engine=tmp_path / "mine.plan")
+    given = Origin(engines=(tmp_path / "other.plan",))
+    assert given.words(variant, "tensorrt-8.6")[:2] == ["--variant", "mine@tensorrt-8.6"]
 
 
 def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from parity.build_options import BuildOptions, Calibrator, LoadOptions, Quantiza
 from parity.errors import BackendError, BackendUnavailable, ModelError, PrecisionError
 from parity.options import SessionOptions
 from parity.tolerance import Precision
+from parity.worker.plan import refusal
 from tests.scripted_worker import path_of
 from tests.simulated_worker import SimulatedWorker
 from tests.tiny_models import conv_relu
@@ -260,6 +261,32 @@ def test_a_damaged_engine_file_is_named(backend: TensorRTBackend, tmp_path: Path
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(BackendError, match=r"shipped\.engine: cannot deserialize"):
         backend.open_engine(request(EngineFile(path)), 5)
+
+
+def test_an_engine_file_that_the_worker_refuses_is_named_once(
+    backend: TensorRTBackend, worker: SimulatedWorker, tmp_path: Path
+) -> None:
+    path = shipped(backend, tmp_path)
+
+    def refuse(fields: dict[str, Any]) -> dict[str, Any]:
+        raise ModelError(str(refusal(fields["offset"], "Unexpected end of memory buffer: 12", "8.6.0")))
+
+    worker.answers["load"] = refuse
+    with pytest.raises(ModelError, match=r"shipped\.engine: the plan is truncated or damaged") as caught:
+        backend.open_engine(request(EngineFile(path)), 5)
+    assert str(caught.value).count(path.name) == 1
+
+
+@pytest.mark.parametrize("calibration", [None, list])
+def test_a_calibration_cache_alone_is_refused_and_says_what_is_needed_too(
+    backend: TensorRTBackend, tmp_path: Path, calibration: Any
+) -> None:
+    (tmp_path / "ranges.cache").write_bytes(b"TRT-8600-EntropyCalibration2")
+    options = BuildOptions(quantization=Quantization.IMPLICIT, calibration_cache=tmp_path / "ranges.cache")
+    with pytest.raises(
+        PrecisionError, match=r"\[calibration\] table in the case file, with a calibration_cache as well"
+    ):
+        backend.open_engine(request(precision=Precision.INT8, options=options, calibration=calibration), 5)
 
 
 def test_open_builds_a_static_model_in_float32(backend: TensorRTBackend, worker: SimulatedWorker) -> None:

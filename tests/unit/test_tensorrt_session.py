@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from parity.backends.engine import EngineRequest, OnnxSource
 from parity.backends.tensorrt.backend import TensorRTBackend
-from parity.build_options import ShapeProfile
+from parity.build_options import BuildOptions, ShapeProfile
 from parity.errors import BackendCrash, BackendError, BackendTimeout, FeedError
 from parity.tolerance import Precision
 from tests.simulated_worker import Faults, SimulatedWorker
@@ -163,6 +163,18 @@ def test_a_reloaded_engine_is_another_one_of_the_same_plan(opened: Opened) -> No
         assert opened.worker.engine_count == 1
     assert opened.worker.engine_count == 0
     assert opened.worker.count("build") == 1
+
+
+def test_a_stripped_plan_is_given_its_weights_each_time_it_is_loaded(opened: Opened) -> None:
+    graph = conv_relu()
+    weightless = BuildOptions(strip_plan=True)
+    request = EngineRequest(
+        OnnxSource(graph, graph), Precision.FP32, Precision.FP32, options=weightless, profiles=(SMALL,)
+    )
+    with opened.backend.open_engine(request, 7.0) as first, first.reload() as second:
+        assert opened.worker.count("load") == 2
+        assert all("model" in asked.fields for asked in opened.worker.asked if asked.operation == "load")
+        np.testing.assert_array_equal(first.run(images())["logits"], second.run(images())["logits"])
 
 
 def test_a_closed_session_answers_nothing_and_closes_once(opened: Opened) -> None:

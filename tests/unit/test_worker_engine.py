@@ -86,7 +86,7 @@ REFUSALS = [
         r"set load\.host_code = true",
     ),
     (ModelRefused, "Magic tag does not match", r"is no plan of this TensorRT at byte 0: .*build it with"),
-    (ModelRefused, "getPluginCreator could not find plugin: ROIAlign version: 1", "name its library in load.plugins"),
+    (ModelRefused, "getPluginCreator could not find plugin: ROIAlign version: 1", "; name its library in plugins. "),
     (ModelRefused, "Unexpected end of memory buffer: 12", "is truncated or damaged"),
 ]
 
@@ -100,6 +100,7 @@ def test_a_refused_plan_is_told_with_tensorrts_line_and_a_way_out(
         desk.load_bytes(b"foreign")
     assert type(caught.value) is kind
     assert f"TensorRT: {text}" in str(caught.value)
+    assert ".plan" not in str(caught.value), "whoever sent the file names it"
     assert not desk.state.engines
 
 

@@ -80,7 +80,8 @@ def _calibration_feeds(request: EngineRequest) -> list[dict[str, np.ndarray]]:
     feeds = [dict(feed) for feed in request.calibration()] if request.calibration is not None else []
     if not feeds:
         raise PrecisionError(
-            f"{request.precision}: has no calibration inputs; expected a [calibration] table in the case file"
+            f"{request.precision}: has no calibration inputs; expected a [calibration] table in the case file, with a "
+            "calibration_cache as well"
         )
     return feeds
 

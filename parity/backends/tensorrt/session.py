@@ -218,7 +218,7 @@ class TensorRTSession:
         BackendError
             TensorRT failed.
         """
-        return TensorRTSession(self._link, self._plan, self._timeout_s)
+        return TensorRTSession(self._link, self._plan, self._timeout_s, self._weights)
 
     def close(self) -> None:
         """Unload the engine; nothing where its worker is gone already.
