@@ -20,19 +20,23 @@ from parity.backends.tensorrt.process import START_LIMIT_S
 from parity.backends.tensorrt.recipe import Recipe, choose_recipe
 from parity.build_options import BuildOptions, Quantization, Typing
 from parity.errors import PrecisionError
+from parity.results import load_run
 from parity.runner import JudgeSettings
 from parity.runner.selection import checks_of
 from parity.tolerance import Precision
 from parity.worker.network import call_function
 from tests.fake_tensorrt import RELEASES, fake_tensorrt
-from tests.pages import blocks, read, table
+from tests.pages import ROOT, blocks, read, section, table
 from tests.simulated_worker import SimulatedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from parity.results import Outcome, TensorOutcome
+
 PAGE = read("docs/tensorrt.md")
 ROWS = {row[0]: row[1:] for row in table(PAGE, "asked for")}
+SAMPLE = load_run(ROOT / "reports/samples/20261121-045047-h200-tensorrt-8.6")
 SOURCE = OnnxSource(onnx.ModelProto(), onnx.ModelProto())
 OLD, TEN, NEW = (ask_worker(SimulatedWorker(release)) for release in ("8.6.0", "10.16.1.11", "11.4.0.106"))
 # Strong typing is there, but not yet recommended: 10.0 to 10.11.
@@ -114,6 +118,49 @@ def test_the_example_of_a_network_function_uses_what_every_release_has(release: 
     weights, *_ = call_function(trt, made, source)
     assert (weights["kernel"].shape, made.get_input(0).name, made.num_outputs) == ((30,), "x", 1)
     assert product.name == "y"
+
+
+def test_the_page_has_the_figures_of_the_sample() -> None:
+    rows = {(row[0], row[1]): (*row[2:6], *row[7:]) for row in table(section(PAGE, "## Figures"), "case")}
+    shares = {(o.case, o.variant): o.census.share for o in SAMPLE.outcomes if o.census}
+    judged = [outcome for outcome in SAMPLE.outcomes if outcome.check == "outputs"]
+    assert rows == {
+        (outcome.case, outcome.variant.partition("@")[0]): _figures(outcome, shares[outcome.case, outcome.variant])
+        for outcome in judged
+    }
+    [tf32] = [o for o in judged if (o.case, o.precision) == ("shapes_yolo", "tf32")]
+    documented = [tuple(row[1:]) for row in table(section(PAGE, "### tf32"), "output") if row[0].startswith("detector")]
+    assert documented == [_distances(tensor) for tensor in tf32.tensors]
+
+
+def test_the_page_has_the_differences_of_fp32_in_the_sample() -> None:
+    tensors = [t for o in SAMPLE.outcomes if (o.precision, o.check) == ("fp32", "outputs") for t in o.tensors]
+    rows = [(float(row[1]), float(row[3])) for row in table(section(PAGE, "### fp32"), "output")]
+    assert rows == [(pytest.approx(a, rel=0.01), pytest.approx(share, rel=0.05)) for a, share in map(_largest, tensors)]
+    assert max(share for _, share in rows) < 1e-4
+
+
+def _largest(tensor: TensorOutcome) -> tuple[float, float]:
+    """Return the largest absolute difference, and its share of the reference's range."""
+    found = tensor.difference
+    assert found
+    assert found.worst_absolute
+    largest = found.worst_absolute.difference
+    return largest, largest / (found.expected.maximum - found.expected.minimum)
+
+
+def _figures(outcome: Outcome, share: float) -> tuple[str, ...]:
+    """Return a row of the table of figures, but for its first build."""
+    furthest = min(outcome.tensors, key=lambda tensor: float(_distances(tensor)[2]))
+    assert outcome.engine
+    later = f"{outcome.engine.build_s:.1f}"
+    return (*_distances(furthest), f"{100 * share:.1f}", later, f"{outcome.engine.size_bytes / 1e6:.2f}")
+
+
+def _distances(tensor: TensorOutcome) -> tuple[str, str, str]:
+    found = tensor.triangulation
+    assert found
+    return f"{found.conversion.sqnr_db:.1f}", f"{found.engine.sqnr_db:.1f}", f"{found.total.sqnr_db:.1f}"
 
 
 def _layer(output: object) -> Callable[..., object]:
