@@ -79,7 +79,7 @@ def read_bindings(engine: Any) -> tuple[Binding, ...]:
 
 def _binding(engine: Any, name: str) -> Binding:
     mode = str(engine.get_tensor_mode(name).name).lower()
-    shape = extent(engine.get_tensor_shape(name))
+    shape = _shape(engine, name)
     location = str(engine.get_tensor_location(name).name).lower()
     # 8.6 calls every input that a data-dependent shape hangs on so; read for shapes are those of the host alone.
     is_shape_io = bool(engine.is_shape_inference_io(name)) and location == "host"
@@ -94,6 +94,22 @@ def _binding(engine: Any, name: str) -> Binding:
         str(engine.get_tensor_format(name).name),
         tuple(_range(engine, name, profile, shape, is_shape_io) for profile in range(count)),
     )
+
+
+def _shape(engine: Any, name: str) -> Extent:
+    dims = engine.get_tensor_shape(name)
+    # 8.6 gives dimensions of negative number, and logs an error, for inputs that a data-dependent shape hangs on.
+    if not _is_told(dims) and hasattr(engine, "get_binding_shape"):
+        dims = engine.get_binding_shape(name)
+    return extent(dims)
+
+
+def _is_told(dims: Any) -> bool:
+    try:
+        return len(dims) >= 0
+    except ValueError:
+        # The bindings' only sign of a negative number of dimensions.
+        return False
 
 
 def _range(engine: Any, name: str, profile: int, shape: Extent, is_shape_io: bool) -> Range:

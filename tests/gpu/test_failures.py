@@ -67,17 +67,6 @@ def test_bytes_that_are_no_plan_are_refused(build: Build, tmp_path: Path, figure
     assert not isinstance(refused.value, BackendCrash), "TensorRT died of it"
 
 
-def test_a_plan_of_another_serialization_is_refused_with_what_to_do(
-    rig: Rig, build: Build, plan: bytes, tmp_path: Path, figure: Figure
-) -> None:
-    foreign = plan[:4] + bytes([0xEE, 0, 0, 0]) + plan[8:]
-    with pytest.raises((ModelError, BackendError), match=r"foreign\.plan.*another TensorRT") as refused:
-        load(build, tmp_path / "foreign.plan", foreign)
-    figure("plan of another serialization", f"{refused.type.__name__}: {refused.value}")
-    assert rig.backend.version in str(refused.value)
-    assert not isinstance(refused.value, BackendCrash), "TensorRT died of it"
-
-
 def test_what_tensorrt_makes_of_another_release_in_a_plans_head_is_told(
     build: Build, plan: bytes, tmp_path: Path, figure: Figure
 ) -> None:

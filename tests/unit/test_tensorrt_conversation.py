@@ -255,7 +255,8 @@ def test_the_log_is_bounded(toys: LiveConversation, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(launch, "_LOG_BYTES", 1000)
     toys.ask("print_lines", {"count": 1000}, LIMIT_S)
     log = toys._worker.process.log
-    wait_until(lambda: os.fstat(log.fileno()).st_size == 0)
+    # What was still on its way when the file was cut may stand in it.
+    wait_until(lambda: os.fstat(log.fileno()).st_size < 1000)
     toys.ask("print_lines", {"count": 1}, LIMIT_S)
     assert log.tail()[-1] == "an error line"
     assert os.fstat(log.fileno()).st_size < 1000
