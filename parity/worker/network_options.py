@@ -52,9 +52,21 @@ def set_profiles(builder: Any, network: Any, config: Any, profiles: Sequence[Pro
     FeedRefused
         As ``make_profiles``.
     """
-    for number, profile in enumerate(make_profiles(builder, network, profiles)):
+    for number, profile in enumerate(make_profiles(builder, network, profiles or _profile_of_fixed_inputs(network))):
         if config.add_optimization_profile(profile) < 0:
             raise FeedRefused(f"optimization profile {number} is refused by TensorRT; see its messages")
+
+
+def _profile_of_fixed_inputs(network: Any) -> list[dict[str, dict[str, list[int]]]]:
+    """Return a profile of inputs as they are, where data decides an output's shape; none elsewhere.
+
+    Without one, 8.6 builds such an engine and then tells no shape of it and makes no execution context.
+    """
+    inputs = network_inputs(network)
+    is_open_ended = any(dim < 0 for tensor in network_outputs(network) for dim in tensor.shape)
+    if not is_open_ended or any(is_open(tensor) for tensor in inputs):
+        return []
+    return [{tensor.name: {edge: list(tensor.shape) for edge in ("min", "opt", "max")} for tensor in inputs}]
 
 
 def network_inputs(network: Any) -> list[Any]:

@@ -29,7 +29,8 @@ class Bench:
         self.builder = self.trt.Builder(None)
         self.network = self.builder.create_network(0)
         self.network.add_input("images", self.trt.DataType.FLOAT, shape)
-        self.network.mark_output(make_tensor(self.trt, "logits", self.trt.DataType.FLOAT, (-1, 4)))
+        # As TensorRT infers it: as many rows as the images have.
+        self.network.mark_output(make_tensor(self.trt, "logits", self.trt.DataType.FLOAT, (shape[0], 4)))
         self.notes: list[str] = []
 
     def add_layer(self, name: str, kind: str = "CONVOLUTION", dtype: str = "FLOAT") -> Any:
@@ -331,6 +332,13 @@ def test_open_inputs_without_shapes_are_refused_and_closed_ones_need_none(at: An
     with pytest.raises(FeedRefused, match="optimization profile 0 names pixels; the network has images"):
         at(OLD).config(profiles=[{"pixels": IMAGES["images"]}])
     assert at(OLD, shape=(1, 3, 8, 8)).config(profiles=[]).num_optimization_profiles == 0
+
+
+def test_fixed_inputs_get_a_profile_where_data_decides_the_shape_of_an_output(at: Any) -> None:
+    bench = at(OLD, shape=(1, 3, 8, 8))
+    bench.network.mark_output(make_tensor(bench.trt, "found", bench.trt.DataType.INT32, (-1, 3)))
+    (profile,) = bench.config(profiles=[]).kept("profiles", list)
+    assert profile.get_shape("images") == [(1, 3, 8, 8)] * 3
 
 
 def test_an_input_with_a_bracket_in_its_name_gets_its_shapes(at: Any) -> None:
