@@ -256,7 +256,7 @@ class _Context:
             self.logger.log(self.module.ILogger.Severity.ERROR, self.toy.faults["enqueue"])
             return False
         stream = self.gpu.streams[stream_handle]
-        if any(min(shape, default=0) < 0 for shape in _shapes(self).values()):
+        if any(min(shape, default=0) < 0 for shape in _inferred(self).values()):
             stream.synchronize()
             return _place(self)
         stream.put(lambda: _execute(self))
@@ -273,7 +273,11 @@ def _inputs(toy: Toy) -> list[Port]:
 
 
 def _shapes(context: Any) -> dict[str, Shape]:
-    """Give the shapes of every port as the context knows them."""
+    """Give the shapes of every port as the context tells them: of outputs that data sizes, as the last run found."""
+    return {**_inferred(context), **context.__dict__.setdefault("found", {})}
+
+
+def _inferred(context: Any) -> dict[str, Shape]:
     toy = context.toy
     given = {port.name: context.given.get(port.name, port.shape) for port in _inputs(toy)}
     told = [port for port in _inputs(toy) if port.location == "HOST" and port.name in context.addresses]
@@ -321,6 +325,8 @@ def _place(context: Any) -> bool:
     """Run with outputs whose shape is known only now."""
     arrays = _compute(context)
     for name, array in arrays.items():
+        # As 8.6 does, whoever gives the memory.
+        context.__dict__.setdefault("found", {})[name] = array.shape
         allocator = context.allocators.get(name)
         if allocator is None:
             continue

@@ -31,6 +31,9 @@ class LoadedEngine:
         The ``trt.ICudaEngine``.
     situation
         Profile and shapes of the last inference, or None.
+    unsized
+        Names of outputs whose shape depends on data. A context tells so before its first run only; afterwards it gives
+        the shape that the last run found.
     """
 
     def __init__(self, trt: Any, runtime: Any, native: Any, options: Mapping[str, Any], listener: Listener) -> None:
@@ -44,6 +47,7 @@ class LoadedEngine:
         self.stream = self.driver.Stream()
         self.allocator = make_allocator(trt, self._allocate)
         self.situation: Situation | None = None
+        self.unsized: set[str] = set()
         self.poison: int | None = None
         self._context: Any = None
         # An engine does not keep its runtime alive in every release.

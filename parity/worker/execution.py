@@ -161,6 +161,8 @@ class Execution:
 
     def _bind_output(self, binding: Binding) -> None:
         if min(extent(self._context.get_tensor_shape(binding.name)), default=0) < 0:
+            self._engine.unsized.add(binding.name)
+        if binding.name in self._engine.unsized:
             self._bind_unsized(binding)
             return
         slot = self._slot(binding)

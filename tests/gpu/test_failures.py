@@ -67,6 +67,24 @@ def test_bytes_that_are_no_plan_are_refused(build: Build, tmp_path: Path, figure
     assert not isinstance(refused.value, BackendCrash), "TensorRT died of it"
 
 
+# Where a plan of 8.6.0 tells what wrote it, found by changing one byte after the other.
+@pytest.mark.parametrize(
+    ("offset", "byte", "said"),
+    [(64, 0xEE, "serializationVersion"), (84, 82, r"expecting library version 8\.6\.0\.12 got 82\.6\.0\.12")],
+    ids=["serialization", "library"],
+)
+def test_a_plan_of_another_tensorrt_is_refused_with_what_to_do(
+    rig: Rig, build: Build, plan: bytes, tmp_path: Path, figure: Figure, offset: int, byte: int, said: str
+) -> None:
+    if not rig.backend.version.startswith("8.6.0"):
+        pytest.skip(f"where plans of TensorRT {rig.backend.version} tell what wrote them is not known")
+    foreign = plan[:offset] + bytes([byte]) + plan[offset + 1 :]
+    with pytest.raises((ModelError, BackendError), match=rf"foreign\.plan.*another TensorRT.*{said}") as refused:
+        load(build, tmp_path / "foreign.plan", foreign)
+    figure("plan of another TensorRT", str(refused.value))
+    assert "--tensorrt-python" in str(refused.value) or "interpreter" in str(refused.value)
+
+
 def test_what_tensorrt_makes_of_another_release_in_a_plans_head_is_told(
     build: Build, plan: bytes, tmp_path: Path, figure: Figure
 ) -> None:
