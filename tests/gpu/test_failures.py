@@ -73,7 +73,7 @@ def test_bytes_that_are_no_plan_are_refused(build: Build, tmp_path: Path, figure
     [(64, 0xEE, "serializationVersion"), (84, 82, r"expecting library version 8\.6\.0\.12 got 82\.6\.0\.12")],
     ids=["serialization", "library"],
 )
-def test_a_plan_of_another_tensorrt_is_refused_with_what_to_do(
+def test_a_plan_of_another_tensorrt_is_refused_with_what_to_do(  # noqa: PLR0917 - pytest gives fixtures by name
     rig: Rig, build: Build, plan: bytes, tmp_path: Path, figure: Figure, offset: int, byte: int, said: str
 ) -> None:
     if not rig.backend.version.startswith("8.6.0"):
