@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from importlib.machinery import PathFinder
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -91,6 +92,24 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def gpu_count(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
+    """Return how many NVIDIA GPUs this process may use; 0 where the driver shows none.
+
+    Parameters
+    ----------
+    driver
+        Where the driver has a folder for each GPU.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        # CUDA stops at the first entry that is no device, such as -1.
+        return len(list(takewhile(lambda name: name and not name.startswith("-"), visible.split(","))))
+    try:
+        return sum(1 for _ in driver.iterdir())
+    except OSError:
+        return 0
 
 
 def onnxruntime_conflict(folders: Sequence[str | Path] | None = None) -> str | None:

@@ -25,8 +25,8 @@ class Settings:
         What executes the variants.
     tensorrt_pythons
         Interpreters that have TensorRT; empty for those of the environment variable, or this one.
-    device
-        The number of the GPU: workers of pytest-xdist take one each, in turn.
+    worker_number
+        Of pytest-xdist, 0 without it: its workers take the GPUs in turn.
     variants
         Names or wildcards of the variants to judge; empty for all.
     out
@@ -39,7 +39,7 @@ class Settings:
 
     backend: str
     tensorrt_pythons: tuple[str, ...]
-    device: int
+    worker_number: int
     variants: tuple[str, ...]
     out: Path | None
     allow_python: bool
@@ -54,7 +54,7 @@ class Settings:
             # Who names an interpreter means TensorRT, as on the command line.
             backend=config.getoption("parity_backend") or ("tensorrt" if pythons else "onnxruntime"),
             tensorrt_pythons=pythons,
-            device=_worker_number(config),
+            worker_number=_worker_number(config),
             variants=tuple(config.getoption("parity_variant")),
             out=config.invocation_params.dir / out if out else None,
             allow_python=not config.getoption("parity_no_python"),
@@ -70,9 +70,10 @@ class Settings:
     def tensorrt(self) -> TensorRTSettings:
         """Return where TensorRT is."""
         from parity.backends import TensorRTSettings
+        from parity.environment import gpu_count
         from parity.runner import cache_folder
 
-        return TensorRTSettings(self.tensorrt_pythons, cache_folder(), self.device)
+        return TensorRTSettings(self.tensorrt_pythons, cache_folder(), self.worker_number % max(gpu_count(), 1))
 
 
 def _worker_number(config: pytest.Config) -> int:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 OPTIONS = ("--parity-backend", "tensorrt", "--parity-tensorrt-python", INTERPRETER, "--junitxml", "junit.xml")
 
 
-# The worker gw1 of pytest-xdist would ask for GPU 1, and the recording is of GPU 0.
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
 def test_items_judge_a_recording_and_name_its_engines_to_junit(
-    run_pytest: RunPytest, pytester: pytest.Pytester, workers: tuple[str, ...]
+    run_pytest: RunPytest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
 ) -> None:
+    # The recording is of GPU 0, which all workers of a machine with one GPU share.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     shutil.copytree(CASE, pytester.path / "recorded_case")
     run_pytest(*workers, *OPTIONS).assert_outcomes(passed=len(JUDGED) * len(CHECKS), failed=len(CHECKS))
     properties = _properties(pytester.path / "junit.xml")

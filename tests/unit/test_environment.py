@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from parity.environment import describe_environment, onnxruntime_conflict, package_versions
+from parity.environment import describe_environment, gpu_count, onnxruntime_conflict, package_versions
 from parity.results import Environment
 
 if TYPE_CHECKING:
@@ -98,3 +98,19 @@ def test_the_description_holds_no_path_user_or_host_name(monkeypatch: pytest.Mon
 
 def test_versions_of_packages_that_are_not_installed_are_left_out() -> None:
     assert package_versions(["numpy", "no-such-distribution"]) == {"numpy": np.__version__}
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [("0", 1), ("2,3", 2), ("", 0), ("-1", 0), ("0,-1,1", 1)], ids=lambda value: repr(value)
+)
+def test_as_many_gpus_as_cuda_is_shown_are_counted(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_count() == count
+
+
+def test_gpus_of_the_driver_are_counted_and_none_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / bus).mkdir()
+    assert gpu_count(tmp_path) == 2
+    assert gpu_count(tmp_path / "nowhere") == 0
