@@ -100,9 +100,7 @@ def test_versions_of_packages_that_are_not_installed_are_left_out() -> None:
     assert package_versions(["numpy", "no-such-distribution"]) == {"numpy": np.__version__}
 
 
-@pytest.mark.parametrize(
-    ("visible", "count"), [("0", 1), ("2,3", 2), ("", 0), ("-1", 0), ("0,-1,1", 1)], ids=repr
-)
+@pytest.mark.parametrize(("visible", "count"), [("0", 1), ("2,3", 2), ("", 0), ("-1", 0), ("0,-1,1", 1)], ids=repr)
 def test_as_many_gpus_as_cuda_is_shown_are_counted(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpu_count() == count
