@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from contextlib import ExitStack
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from parity.case import Case, Variant
     from parity.results import CaseRecord
     from parity.runner.folder import RunFolder
+
+_LOG = logging.getLogger(__name__)
 
 CASE = "case"
 """The check of an outcome that stands for a whole case which could not be opened."""
@@ -96,6 +99,9 @@ class CaseJudge:
 
     def _told(self, pending: dict[str, Outcome], error: Exception, start: float) -> Iterator[Outcome]:
         """Yield the outcomes that an error left open: the first tells it, the others that they depended on that one."""
+        if not pending:
+            _LOG.warning("%s: everything was judged, and clearing up behind it failed: %s", self._case.name, error)
+            return
         first, *others = pending.values()
         yield replace(with_error(first, error), duration_s=time.perf_counter() - start)
         because = f"not judged, because {first.check} could not be"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from parity import cli
 from parity.backends import TensorRTSettings, get_backend
 from parity.backends.tensorrt.backend import TensorRTBackend
+from parity.backends.tensorrt.session import TensorRTSession
 from parity.errors import RunError
 from parity.results import load_run
 from parity.runner import RunSettings, open_run, run_cases
@@ -129,6 +130,23 @@ def test_an_engine_that_cannot_be_built_is_told_once_and_passes_nothing() -> Non
     assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.ERROR}
     assert "no kernel for node first" in outcomes["outputs"].message
     assert outcomes["census"].headline == "not judged, because outputs could not be"
+
+
+def test_what_fails_behind_the_last_check_costs_no_outcome(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[object] = []
+
+    def fail_the_second_time(session: TensorRTSession, *_: object) -> None:
+        # The first session that is left is the one that the invariants load again.
+        left.append(session)
+        if len(left) == 2:
+            raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(TensorRTSession, "__exit__", fail_the_second_time)
+    outcomes = by_check(judge(settings=only("fp16")), "fp16")
+    assert [outcome.verdict for outcome in outcomes.values()] == [Verdict.PASS] * 3
+    assert "clearing up behind it failed: oops" in caplog.text
 
 
 def test_several_interpreters_judge_every_variant_side_by_side() -> None:
