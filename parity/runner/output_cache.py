@@ -14,14 +14,11 @@ import numpy as np
 from parity.case.files import load_npz, write_npz
 from parity.environment import describe_environment
 from parity.errors import FeedError, RunError
-from parity.graph import hash_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
-
-    from onnx import ModelProto
 
     from parity.backends import Session
     from parity.options import SessionOptions
@@ -44,11 +41,14 @@ class OutputCache:
     ----------
     folder
         Where outputs are kept; nowhere if None.
+    model_sha256
+        The model's hash, by ``hash_model``.
     """
 
-    def __init__(self, folder: Path | None, model: ModelProto, options: SessionOptions) -> None:
+    def __init__(self, folder: Path | None, model_sha256: str, options: SessionOptions) -> None:
         self._folder = folder / "outputs" if folder is not None else None
-        self._executed = "" if folder is None else _executed(model, options)
+        self._executed = "" if folder is None else _executed(model_sha256, options)
+        self._has_grown = False
 
     def read(self, feed_sha256: str) -> dict[str, np.ndarray] | None:
         """Return the outputs for a feed, or None where they are not kept."""
@@ -77,9 +77,18 @@ class OutputCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_npz(self._folder / f"{key}.npz", noted, is_small=False)
-            _drop_oldest(self._folder)
+            self._has_grown = True
         except (OSError, RunError) as error:
             _LOG.info("outputs are not kept: %s", error)
+
+    def make_room(self, limit_bytes: int = _LIMIT_BYTES) -> None:
+        """Remove what was not read for longest, down to the limit, if anything was written."""
+        if self._folder is None or not self._has_grown:
+            return
+        try:
+            _drop_oldest(self._folder, limit_bytes)
+        except OSError as error:
+            _LOG.info("kept outputs are not thinned out: %s", error)
 
     def _key(self, feed_sha256: str) -> str:
         return hashlib.sha256(f"{self._executed}\n{feed_sha256}".encode()).hexdigest()
@@ -121,19 +130,19 @@ class CachedSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._cache.make_room()
         self._stack.close()
 
 
-def _executed(model: ModelProto, options: SessionOptions) -> str:
+def _executed(model_sha256: str, options: SessionOptions) -> str:
     environment = describe_environment()
     packages = sorted(item for item in environment["packages"].items() if item[0].startswith(("onnxruntime", "ort-")))
-    return json.dumps([hash_model(model), repr(options), packages, environment["processor"], environment["platform"]])
+    return json.dumps([model_sha256, repr(options), packages, environment["processor"], environment["platform"]])
 
 
-def _drop_oldest(folder: Path) -> None:
-    """Remove the files that were not read for longest, down to the limit."""
+def _drop_oldest(folder: Path, limit_bytes: int) -> None:
     files = sorted(((path.stat(), path) for path in folder.glob("*.npz")), key=lambda file: file[0].st_mtime)
-    excess = sum(stat.st_size for stat, _ in files) - _LIMIT_BYTES
+    excess = sum(stat.st_size for stat, _ in files) - limit_bytes
     for stat, path in files:
         if excess <= 0:
             return

@@ -87,12 +87,12 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
         There is no space to set the tensors aside.
     """
     model = load_model(case.model)
-    interface = model_interface(model)
+    model_sha256, interface = hash_model(model), model_interface(model)
     note, feeds = _open_feeds(case, settings, interface)
     digest = hashlib.sha256()
     stored = []
     with ExitStack() as stack:
-        reference = _open_reference(case, settings, model, interface, stack)
+        reference = _open_reference(case, settings, model, interface, stack, model_sha256=model_sha256)
         for feed in feeds:
             digest.update(feed.sha256.encode())
             expected = store.put(reference(feed))
@@ -100,7 +100,7 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     record = CaseRecord(
         name=case.name,
         description=case.description,
-        model_sha256=hash_model(model),
+        model_sha256=model_sha256,
         case_file_sha256=case.file_sha256,
         feeds_sha256=digest.hexdigest(),
         feed_count=len(stored),
@@ -121,7 +121,13 @@ def _open_feeds(
 
 
 def _open_reference(
-    case: Case, settings: JudgeSettings, model: ModelProto, interface: ModelInterface, stack: ExitStack
+    case: Case,
+    settings: JudgeSettings,
+    model: ModelProto,
+    interface: ModelInterface,
+    stack: ExitStack,
+    *,
+    model_sha256: str,
 ) -> ReferenceFunction:
     match case.reference.kind:
         case ReferenceKind.RECORDED:
@@ -133,6 +139,6 @@ def _open_reference(
             return lambda feed: function(feed.tensors)
         case ReferenceKind.ONNXRUNTIME:
             options = SessionOptions(provider=Provider(case.reference.provider))
-            cache = OutputCache(settings.cache, model, options)
+            cache = OutputCache(settings.cache, model_sha256, options)
             session = stack.enter_context(CachedSession(cache, lambda: get_backend("onnxruntime").open(model, options)))
             return lambda feed: session.run(feed.sha256, lambda _session: feed.tensors)

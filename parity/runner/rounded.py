@@ -44,7 +44,7 @@ class RoundedOutputs:
 
     def _execute(self) -> dict[int, StoredTensors]:
         planned, options = self._planned, self._planned.rounded_options(self._settings.session)
-        cache = OutputCache(self._settings.cache, planned.made.rounded, options)
+        cache = OutputCache(self._settings.cache, planned.made.rounded_sha256, options)
         with CachedSession(cache, lambda: get_backend("onnxruntime").open(planned.made.rounded, options)) as session:
             return {
                 feed.number: self._store.put(session.run(feed.sha256, partial(self._inputs, feed)))
