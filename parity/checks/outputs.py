@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from parity.case.regions import RegionTolerance
+    from parity.results import Outcome
     from parity.tolerance import Precision, Tolerance
 
     Tensors = Mapping[str, np.ndarray]
@@ -242,6 +243,17 @@ def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
         return f"worst headroom {headroom:.3g}, SQNR {_decibels(sqnr)}"
     worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=severity)
     return f"{worst.output}: {_finding(worst)}"
+
+
+def outputs_outcome(outcome: Outcome, result: OutputsResult) -> Outcome:
+    """Return ``outcome`` with verdict, headline, tensors and the number of feeds filled."""
+    return replace(
+        outcome,
+        verdict=result.verdict,
+        headline=result.headline,
+        tensors=result.tensors,
+        feed_count=result.feed_count,
+    )
 
 
 def severity(tensor: TensorOutcome) -> float:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from parity.checks.outputs import OutputsCheck
+from parity.checks.outputs import OutputsCheck, outputs_outcome
 from parity.errors import ParityError, RunError
 from parity.results import Outcome
 from parity.runner.engine_judge import judge_engine
@@ -184,15 +184,7 @@ def judge_forecast(
         for feed in planned.prepared.feeds:
             check.update(feed.number, session.run(typed_inputs(feed.tensors, halves)), dict(feed.expected))
     result = check.result()
-    outcome = replace(
-        blank,
-        verdict=result.verdict,
-        headline=result.headline,
-        tensors=result.tensors,
-        model=planned.record,
-        feed_count=result.feed_count,
-    )
-    return outcome, result.worst_feed
+    return outputs_outcome(replace(blank, model=planned.record), result), result.worst_feed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.checks.census import census_outcome
 from parity.checks.invariants import invariants_outcome
-from parity.checks.outputs import OutputsCheck
+from parity.checks.outputs import OutputsCheck, outputs_outcome
 from parity.errors import ParityError, RunError
 from parity.precision.names import all_nodes
 from parity.runner.engine_request import engine_request
@@ -108,14 +108,7 @@ def _judge_outputs(trial: _Trial, blank: Outcome) -> Judged:
             unwritten=answer.unwritten,
         )
     result = check.result()
-    judged = replace(
-        blank,
-        verdict=result.verdict,
-        headline=result.headline,
-        tensors=result.tensors,
-        feed_count=result.feed_count,
-    )
-    return judged, result.worst_feed
+    return outputs_outcome(blank, result), result.worst_feed
 
 
 def _judge_census(trial: _Trial, blank: Outcome) -> Judged:
