@@ -13,6 +13,7 @@ array([1., 3., 2.])
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(ABC):
     """Something that goes wrong.
 
     Attributes
@@ -58,9 +59,9 @@ class Fault:
     feed: int | None = None
     session: int | None = None
 
+    @abstractmethod
     def apply(self, answer: Answer, /) -> Outputs:
         """Return the outputs as the faulty runtime gives them."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,9 @@ class OutputFault(Fault):
         name = self.output if self.output is not None else next(iter(answer.outputs))
         return {**answer.outputs, name: self.change(answer.outputs[name])}
 
+    @abstractmethod
     def change(self, array: np.ndarray) -> np.ndarray:
         """Return what the faulty runtime gives instead of the array."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,8 +88,7 @@ def _copy(mapped: np.ndarray) -> np.ndarray:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    # Its import gives NumPy the names of its dtypes.
-    import ml_dtypes  # noqa: F401
+    import ml_dtypes  # noqa: F401 - its import gives NumPy the names of its dtypes
 
     return np.dtype(name)
 
