@@ -11,11 +11,13 @@
     │   ├── BackendUnavailable     not installed, or installed twice
     │   ├── BackendTimeout         no answer in time
     │   └── BackendCrash           the process behind the backend died
+    ├── DecodeError                outputs that do not fit their decoder, or make no sense in it
     ├── RunError                   a run folder that cannot be read, resumed or written
     └── StructureError             two tensors that cannot be compared at all
 
     AssertionError
-    └── ToleranceError             compared, and too far apart: exit code 1
+    ├── ToleranceError             compared, and too far apart: exit code 1
+    └── AgreementError             decoded, matched, and not agreeing: exit code 1
 
 Every message names the thing, what was found, what was expected, and what to do.
 """
@@ -89,6 +91,10 @@ class BackendCrash(BackendError):  # noqa: N818 - the field's word
     """A runtime whose process died."""
 
 
+class DecodeError(ParityError):
+    """Outputs that do not fit their decoder, or whose values make no sense in it."""
+
+
 class RunError(ParityError):
     """A run folder that cannot be read, resumed or written."""
 
@@ -99,3 +105,7 @@ class StructureError(ParityError):
 
 class ToleranceError(AssertionError):
     """Two tensors that were compared and are too far apart."""
+
+
+class AgreementError(AssertionError):
+    """Two decoded results that were matched and do not agree."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from parity.agreement import DecodedRecord  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.errors import RunError
 from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
@@ -236,6 +237,7 @@ class Outcome:
     engine: EngineRecord | None = None
     census: Census | None = None
     invariants: tuple[Invariant, ...] = ()
+    decoded: DecodedRecord | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:

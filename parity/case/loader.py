@@ -110,7 +110,6 @@ class _Assembly:
             shapes=profiles,
             variants=variants,
             tolerances=rules,
-            decode=table.decode,
             latency=table.latency,
             file_sha256=sha256,
         )

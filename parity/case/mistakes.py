@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 from pydantic import Tag, ValidationError
 
-from parity.case.schema_table import Table
 from parity.errors import Mistake
+from parity.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,6 +16,8 @@ from parity.build_options import ShapeProfile as ShapeProfile  # noqa: PLC0414 -
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.decode import DecodeSettings
+    from parity.decoded import Task
     from parity.options import PrecisionOptions
     from parity.preprocess import Pipeline
     from parity.tolerance import Tolerance
@@ -152,8 +154,75 @@ class ToleranceRule:
 
 
 @dataclass(frozen=True, slots=True)
+class GateRule:
+    """One ``[[gates]]`` entry on a figure of decoded results. Of several that match, the last one in the file wins.
+
+    Attributes
+    ----------
+    variant
+        A variant's name or a wildcard.
+    figure
+        A figure's name, such as ``missed_share``.
+    minimum, maximum
+        What is allowed, both included; None where that side is open.
+    """
+
+    variant: str
+    figure: str
+    minimum: float | None
+    maximum: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is really in the evaluation images: a COCO file, or a Python function of the case folder.
+
+    The function, ``file.py:function``, is called with ``count`` and yields for each image a mapping with ``boxes``
+    (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class.
+    """
+
+    file: Path | None = None
+    function: str = ""
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How outputs are decoded, and how far two decoded results may be apart.
+
+    Attributes
+    ----------
+    settings
+        A family's settings, which choose the decoder; None where ``function`` decodes.
+    function
+        ``file.py:function`` of the case folder: outputs and geometry of a feed -> one result an image.
+    task
+        What the decoder gives.
+    class_names
+        May be empty.
+    match_iou
+        The IoU from which two boxes are a pair.
+    borderline_cap
+        The most that a score may lie beside the threshold to count as borderline.
+    picture_count
+        For how many of the worst images an overlay is drawn.
+    """
+
+    settings: DecodeSettings | None
+    function: str
+    task: Task
+    class_names: tuple[str, ...] = ()
+    match_iou: float = 0.5
+    borderline_cap: float = 0.02
+    picture_count: int = 5
+    gates: tuple[GateRule, ...] = ()
+    annotations: Annotations | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
-    """One model with everything that judging it needs. ``decode`` and ``latency`` are kept as written, for later."""
+    """One model with everything that judging it needs. ``latency`` is kept as written, for later."""
 
     name: str
     description: str
@@ -167,6 +236,6 @@ class Case:
     shapes: Mapping[str, ShapeProfile]
     variants: tuple[Variant, ...]
     tolerances: tuple[ToleranceRule, ...]
-    decode: Mapping[str, Any] = field(default_factory=dict)
+    decoding: Decoding | None = None
     latency: Mapping[str, Any] = field(default_factory=dict)
     file_sha256: str = ""

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from parity.case.schema_build import BuildTable, LoadTable, Profiles, ShapeTable
 from parity.case.schema_preprocess import PreprocessSpec  # noqa: TC001 - pydantic reads the annotation at run time
-from parity.case.schema_table import Count, Name, Names, Table
 from parity.options import CalibrationMethod, Rounding
+from parity.table import Count, Name, Names, Table
 from parity.tolerance import Precision
 
 # TOML has no enums: these fields take the text of an enum's value.

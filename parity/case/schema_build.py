@@ -22,7 +22,7 @@ from parity.build_options import (
     Typing,
     Verbosity,
 )
-from parity.case.schema_table import Count, Name, Table
+from parity.table import Count, Name, Table
 from parity.tolerance import Precision
 
 # TOML has no enums: these fields take the text of an enum's value.

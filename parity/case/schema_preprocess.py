@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from parity.case.schema_table import Table
 from parity.preprocess import (
     CenterCrop,
     Color,
@@ -22,6 +21,7 @@ from parity.preprocess import (
     preset,
 )
 from parity.preprocess.pipeline import order_mistakes
+from parity.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

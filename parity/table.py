@@ -1,4 +1,4 @@
-"""What all tables of a case file share."""
+"""What all tables of a case file share, the settings of decoders among them."""
 
 from __future__ import annotations
 
