@@ -1,0 +1,110 @@
+"""From what was measured of an observation point to its row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from parity.compare import TensorComparison
+from parity.layer_table import LayerError, LayerRow
+from parity.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from parity.difference import TensorDifference
+    from parity.layers.grid import GridUse
+    from parity.layers.points import Point
+    from parity.tolerance import Precision
+
+# Nothing is judged by it: a layer has no tolerance of its own.
+_UNJUDGED = Tolerance(rtol=1.0, atol=0.0, reason="layers are compared, not judged")
+
+
+@dataclass
+class Measured:
+    """What is known of one point by now, over the feeds seen."""
+
+    point: Point
+    precision: Precision
+    grid: GridUse | None = None
+    shape: tuple[int, ...] = ()
+    inherited: TensorComparison = field(init=False)
+    injected: TensorComparison = field(init=False)
+    is_empty: bool = True
+    has_injected: bool = False
+
+    def __post_init__(self) -> None:
+        self.inherited = TensorComparison(_UNJUDGED, self.precision, same_dtype=False)
+        self.injected = TensorComparison(_UNJUDGED, self.precision, same_dtype=False)
+
+    def update(self, expected: np.ndarray, actual: np.ndarray, alone: np.ndarray | None) -> None:
+        """Add one feed: the reference's tensor, the variant's, and the layer's own on the reference's inputs.
+
+        Raises
+        ------
+        StructureError
+            The tensors have different shapes.
+        """
+        self.shape = expected.shape
+        if not expected.size:
+            return
+        self.is_empty = False
+        self.inherited.update(actual, expected)
+        if alone is not None and alone.shape == expected.shape:
+            self.injected.update(alone, expected)
+            self.has_injected = True
+        if self.grid is not None:
+            self.grid.update(expected)
+
+
+def make_row(
+    measured: Measured, position: int, *, floor_db: float, depth: int, arriving: Mapping[str, float]
+) -> LayerRow:
+    """Return a point's row, without its role.
+
+    Parameters
+    ----------
+    arriving
+        The inherited SQNR of the points before it, by tensor.
+    """
+    point, total = measured.point, measured.inherited.result()
+    return LayerRow(
+        position=position,
+        layer=point.nodes[-1] if point.nodes else point.tensor,
+        nodes=point.nodes,
+        operators=point.operators,
+        tensor=point.tensor,
+        inputs=point.inputs,
+        precision=str(measured.precision),
+        shape=measured.shape,
+        inherited=_error(total),
+        injected=_error(measured.injected.result()) if measured.has_injected else None,
+        gain_db=_gain_db(total.sqnr_db, [arriving[name] for name in point.inputs if name in arriving]),
+        floor_db=floor_db,
+        reduction_depth=depth,
+        nonfinite_reference=total.expected.nan_count + total.expected.inf_count,
+        nonfinite_candidate=total.actual.nan_count + total.actual.inf_count,
+        reference_range=(total.expected.minimum, total.expected.maximum),
+        candidate_range=(total.actual.minimum, total.actual.maximum),
+        quantized=measured.grid.result() if measured.grid else None,
+    )
+
+
+def _error(difference: TensorDifference) -> LayerError:
+    absolute, relative = difference.worst_absolute, difference.worst_relative
+    return LayerError(
+        sqnr_db=difference.sqnr_db,
+        max_absolute=absolute.difference if absolute else 0.0,
+        max_relative=relative.difference if relative else 0.0,
+        cosine=difference.cosine,
+    )
+
+
+def _gain_db(leaving: float, arriving: list[float]) -> float | None:
+    """Return how much worse what leaves is than the worst that arrives; None where no error arrives."""
+    erroneous = [value for value in arriving if math.isfinite(value)]
+    return min(erroneous) - leaving if erroneous and math.isfinite(leaving) else None
