@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from parity.layers.extract import cut, expose, expose_shapes
 from parity.layers.floor import noise_floor_db, reduction_depth
 from parity.layers.grid import GridUse, activation_scales
 from parity.layers.groups import group_tensors
-from parity.layers.points import find_points
+from parity.layers.points import find_points, float_outputs
 from parity.layers.roles import rank_sources, with_roles
 from parity.layers.rows import Measured, make_row
 from parity.options import SessionOptions
@@ -82,7 +82,7 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     found = find_points(observed.model, observed.rounded)
     if not found.points:
         raise ModelError("the variant's graph shares no float tensor with the model; compare their outputs alone")
-    shapes = _shapes(observed.model, found, next(iter(feeds())))
+    shapes = _shapes(observed.model, next(iter(feeds())))
     sizes = {name: int(np.prod(shapes[name], dtype=np.int64)) * _ITEM_BYTES for name in shapes}
     by_tensor = {point.tensor: point for point in found.points}
     groups = group_tensors(
@@ -97,8 +97,9 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     return _report(observed, found, measured, shapes)
 
 
-def _shapes(model: ModelProto, found: Points, feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    part, names = expose_shapes(model, [point.tensor for point in found.points])
+def _shapes(model: ModelProto, feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the model's float tensors have for a feed."""
+    part, names = expose_shapes(model, list(float_outputs(model)))
     with get_backend("onnxruntime").open(part, SessionOptions()) as session:
         answer = session.run(_inputs_of(session, feed))
     return {tensor: tuple(int(size) for size in answer[name]) for tensor, name in names.items()}
