@@ -137,8 +137,7 @@ def _examine(given: Detections, class_count: int) -> tuple[NDArray[np.bool_], Co
 def _all_finite(points: Floats | None, count: int) -> NDArray[np.bool_]:
     if points is None:
         return np.ones(count, np.bool_)
-    finite: NDArray[np.bool_] = np.isfinite(points).all(axis=(1, 2))
-    return finite
+    return np.asarray(np.isfinite(points).all(axis=(1, 2)))
 
 
 def _to_image(given: Detections, geometry: Geometry) -> Detections:
