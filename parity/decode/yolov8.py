@@ -65,7 +65,7 @@ def decode_yolov8(
     Raises
     ------
     DecodeError
-        ``class_names`` fits neither axis, or another number of images came.
+        ``class_names`` fits neither axis, or both.
     """
     predictions = _channels_first(settings, as_float32(outputs["predictions"]))
     return tuple(_decode_one(settings, image, where) for image, where in zip(predictions, geometry, strict=True))
