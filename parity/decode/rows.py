@@ -31,8 +31,8 @@ def find_damage(boxes: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_],
     """Return which rows make sense, and how many do not, by reason; to be asked before any threshold hides them.
 
     A row with a NaN or infinite score, a box with such a coordinate, or a box whose right is left of its left makes no
-    sense, and counts once. A score outside 0 to 1 is counted, but its row goes on: ``make_detections`` clips what passes the
-    threshold.
+    sense, and counts once. A score outside 0 to 1 is counted, but its row goes on: ``make_detections`` clips it, if
+    it passes the threshold.
 
     Parameters
     ----------
