@@ -14,9 +14,9 @@ _EPSILON = 1e-7
 _FARTHEST = 100.0
 
 
-def intersection_over_union(box: Floats, others: Floats) -> Floats:
-    """Return the IoU of one box, (4,) x1 y1 x2 y2, with others, (4, n). Two boxes without an area overlap by 0."""
-    x1, y1, x2, y2 = box.tolist()
+def intersection_over_union(boxes: Floats, others: Floats) -> Floats:
+    """Return the IoU of boxes with others, both (4, ...) x1 y1 x2 y2. Two boxes without an area overlap by 0."""
+    x1, y1, x2, y2 = boxes
     left, top, right, bottom = others
     width = np.minimum(right, x2) - np.maximum(left, x1)
     height = np.minimum(bottom, y2) - np.maximum(top, y1)
@@ -26,15 +26,15 @@ def intersection_over_union(box: Floats, others: Floats) -> Floats:
     return overlap
 
 
-def probabilistic_overlap(box: Floats, others: Floats) -> Floats:
-    """Return the ProbIoU of one turned box, (5,) cx cy w h angle, with others, (5, n); angles in radians.
+def probabilistic_overlap(boxes: Floats, others: Floats) -> Floats:
+    """Return the ProbIoU of turned boxes with others, both (5, ...) cx cy w h angle; angles in radians.
 
     Boxes are taken as normal distributions; it is 1 less their Hellinger distance (https://arxiv.org/abs/2106.06072),
     with the small constants of Ultralytics' ``batch_probiou``, whose families are thinned out by it.
     """
-    (a, b, c), (others_a, others_b, others_c) = _covariance(box), _covariance(others)
+    (a, b, c), (others_a, others_b, others_c) = _covariance(boxes), _covariance(others)
     sum_a, sum_b, sum_c = a + others_a, b + others_b, c + others_c
-    dx, dy = others[0] - box[0], others[1] - box[1]
+    dx, dy = others[0] - boxes[0], others[1] - boxes[1]
     determinant = sum_a * sum_b - sum_c**2
     apart = (sum_a * dy**2 + sum_b * dx**2 - 2 * sum_c * dx * dy) / (determinant + _EPSILON) / 4
     spread = 4 * np.sqrt(np.clip(a * b - c**2, 0, None) * np.clip(others_a * others_b - others_c**2, 0, None))

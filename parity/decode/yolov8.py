@@ -83,7 +83,8 @@ def _are_channels_last(settings: YoloV8, shape: tuple[int, ...]) -> bool:
         return settings.channels == "last"
     if shape[1] == shape[2]:
         raise DecodeError(
-            f"decoder {settings.name!r}: either axis of {shape} may be the channels; set decode.channels to first or last"
+            f"decoder {settings.name!r}: either axis of {shape} may be the channels; "
+            "set decode.channels to first or last"
         )
     wanted = len(settings.class_names) + 4
     if settings.class_names and wanted in shape[1:]:
