@@ -72,6 +72,13 @@ def test_nothing_that_shapes_cannot_tell_is_called_certain_and_the_reason_names_
                 assert "would look the same" in fit.reason
 
 
+def test_as_many_places_as_a_grid_has_make_a_family_more_certain() -> None:
+    def certainty(places):
+        return {name: fit.certainty for name, fit in find_layouts({"output0": (1, 84, places)})}["yolov8"]
+
+    assert certainty(8400) > certainty(8401) == certainty("open")
+
+
 def test_raw_maps_are_named_by_their_size_whatever_the_models_order() -> None:
     shapes = {"small": (1, 255, 20, 20), "large": (1, 255, 80, 80), "middle": (1, 255, 40, 40)}
     [fit] = [fit for name, fit in find_layouts(shapes) if name == "yolo_anchors"]
@@ -84,3 +91,11 @@ def test_an_output_of_another_family_is_refused_with_the_families_that_would_fit
         decode(YoloV8(), maps, [Geometry(640, 640)])
     with pytest.raises(DecodeError, match="would fit: yolov8"):
         decode(YoloV5(), {"output0": np.zeros((1, 9, 2100), np.float32)}, [Geometry(320, 320)])
+
+
+def test_an_output_is_found_by_its_name_among_others_and_a_part_of_another_name_is_refused() -> None:
+    outputs = {"output0": np.zeros((1, 9, 2100), np.float32), "other": np.zeros((1, 10), np.float32)}
+    [found] = decode(YoloV8(outputs={"predictions": "output0"}), outputs, [Geometry(320, 320)])
+    assert len(found) == 0
+    with pytest.raises(DecodeError, match="tells the parts boxes; expected predictions"):
+        decode(YoloV8(outputs={"boxes": "output0"}), outputs, [Geometry(320, 320)])

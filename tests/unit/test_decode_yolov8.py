@@ -84,6 +84,10 @@ def test_logits_however_large_become_scores_without_a_warning() -> None:
     assert (found.scores.tolist(), found.flaws) == ([1.0], {})
 
 
+def test_a_score_of_exactly_the_threshold_is_good_enough() -> None:
+    assert run(YoloV8(ap_score_threshold=0.25), head([20, 30, 10, 8, 0.25, 0])).scores.tolist() == [0.25]
+
+
 def test_weak_boxes_stay_for_average_precision_and_damaged_ones_are_counted() -> None:
     found = run(YoloV8(), head([20, 30, 10, 8, 0.01, 0], [50, 50, -9, 9, 0.9, 0], [9, 9, 9, np.inf, 0, 0]))
     assert found.scores == pytest.approx([0.01])
