@@ -10,11 +10,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
+
+    import numpy as np
 
 TRAINING, EVALUATION, CALIBRATION = 707, 808, 909
 """Split seeds. The seed of an image is ``SeedSequence([split, index])``."""

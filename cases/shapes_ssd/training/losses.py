@@ -1,7 +1,7 @@
 """Which default boxes answer for which object, and what a prediction costs: the multibox loss of SSD.
 
-A default box answers for the object that it overlaps most, from an IoU of a half on; each object's best default box answers
-for it in any case. Of the others, the hardest count as background, three for each that answers.
+A default box answers for the object that it overlaps most, from an IoU of a half on; each object's best default box
+answers for it in any case. Of the others, the hardest count as background, three for each that answers.
 """
 
 from __future__ import annotations

@@ -110,6 +110,4 @@ def default_boxes() -> Tensor:
 
 def _convolution(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
     """Return a convolution with batch normalization."""
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside)
-    )
+    return nn.Sequential(nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside))

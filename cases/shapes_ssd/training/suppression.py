@@ -1,7 +1,7 @@
 """What turns boxes and scores into rows of 7 inside the graph, and the same in NumPy to check it by.
 
-A row is image, label, score, x1, y1, x2, y2: labels count from 1 because 0 is the background, corners are shares of the image.
-There are always `KEPT` rows, the highest score first; those of nothing have image -1 and zeros.
+A row is image, label, score, x1, y1, x2, y2: labels count from 1 because 0 is the background, corners are shares of the
+image. There are always `KEPT` rows, the highest score first; those of nothing have image -1 and zeros.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ class _Tail:
 
 
 def with_suppression(model: onnx.ModelProto, boxes: str, scores: str) -> onnx.ModelProto:
-    """Put suppression behind a model of batch 1, whose outputs `boxes` (1, places, 4) and `scores` (1, classes, places) vanish.
+    """Put suppression behind a model of batch 1.
+
+    Parameters
+    ----------
+    boxes, scores
+        Its outputs, (1, places, 4) and (1, classes, places), which vanish into the graph.
 
     Returns
     -------
@@ -71,16 +76,17 @@ def _surviving_rows(tail: _Tail, boxes: str, scores: str, places: int) -> str:
     """Add what gives label, score and box of all that survives suppression, (survivors, 6)."""
     limits = (np.array([PER_CLASS], np.int64), np.array([MAX_OVERLAP], np.float32), np.array([MIN_SCORE], np.float32))
     survivors = tail.node("NonMaxSuppression", "survivors", boxes, scores, *limits)
-    label = tail.node("Gather", "class", survivors, np.array([1], np.int64), axis=1)
-    place = tail.node("Gather", "place", survivors, np.array(2, np.int64), axis=1)
-    flat_class = tail.node("Reshape", "flat_class", label, np.array([-1], np.int64))
-    start = tail.node("Mul", "class_start", flat_class, np.array([places], np.int64))
+    # Columns (survivors, 1) spare the graph reshapes of what has no fixed shape.
+    column = tail.node("Gather", "class", survivors, np.array([1], np.int64), axis=1)
+    place = tail.node("Gather", "place", survivors, np.array([2], np.int64), axis=1)
+    start = tail.node("Mul", "class_start", column, np.array([places], np.int64))
     index = tail.node("Add", "score_index", start, place)
-    flat_scores = tail.node("Reshape", "flat_scores", scores, np.array([-1, 1], np.int64))
+    flat_scores = tail.node("Reshape", "flat_scores", scores, np.array([-1], np.int64))
     score = tail.node("Gather", "score", flat_scores, index, axis=0)
     flat_boxes = tail.node("Reshape", "flat_boxes", boxes, np.array([-1, 4], np.int64))
-    box = tail.node("Gather", "box", flat_boxes, place, axis=0)
-    number = tail.node("Cast", "class_number", label, to=TensorProto.FLOAT)
+    flat_place = tail.node("Gather", "flat_place", survivors, np.array(2, np.int64), axis=1)
+    box = tail.node("Gather", "box", flat_boxes, flat_place, axis=0)
+    number = tail.node("Cast", "class_number", column, to=TensorProto.FLOAT)
     counted = tail.node("Add", "label", number, np.array([1], np.float32))
     return tail.node("Concat", "rows", counted, score, box, axis=1)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -41,39 +42,56 @@ def sample(split: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.ascontiguousarray(image.transpose(2, 0, 1)), boxes, labels
 
 
-def load(split: int, count: int, workers: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw images (count, 3, 300, 300) uint8, boxes (count, 6, 4) in pixels and classes (count, 6) onto `device`."""
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """Images with their truth.
+
+    Attributes
+    ----------
+    images
+        (N, 3, 300, 300) uint8 BGR.
+    boxes
+        (N, 6, 4) float32, left, top, right, bottom in input pixels.
+    labels
+        (N, 6) int64; -1 marks padding.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+
+def load(split: int, count: int, workers: int, device: torch.device) -> Drawings:
+    """Draw a split's first images onto `device`."""
     images = torch.empty((count, 3, SIDE, SIDE), dtype=torch.uint8)
     boxes = torch.empty((count, data.MAX_SHAPES, 4))
     labels = torch.empty((count, data.MAX_SHAPES), dtype=torch.int64)
     for index, drawing in enumerate(support.drawn(sample, split, count, workers)):
         for store, part in zip((images, boxes, labels), drawing, strict=True):
             store[index] = torch.from_numpy(part)
-    return images.to(device), boxes.to(device), labels.to(device)
+    return Drawings(images.to(device), boxes.to(device), labels.to(device))
 
 
-def train(
-    model: Detector, images: Tensor, boxes: Tensor, labels: Tensor, settings: support.Settings, rate: float
-) -> Detector:
+def train(model: Detector, drawings: Drawings, settings: support.Settings, rate: float) -> Detector:
     """Train `model` and return the moving average of its weights."""
 
     def loss(chosen: Tensor) -> Tensor:
-        batch, moved = augmented(images[chosen].float() / _WHOLE, boxes[chosen])
-        return cost(model, batch * _WHOLE, Truth(moved / SIDE, labels[chosen]))
+        images, boxes = augmented(drawings.images[chosen].float() / _WHOLE, drawings.boxes[chosen])
+        return cost(model, images * _WHOLE, Truth(boxes / SIDE, drawings.labels[chosen]))
 
-    return support.fit(model, loss, settings, images.device, rate)
+    return support.fit(model, loss, settings, drawings.images.device, rate)
 
 
 @torch.inference_mode()
-def precision(model: Detector, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, float]:
+def precision(model: Detector, drawings: Drawings) -> dict[str, float]:
     """Return average precision by class at IoU 0.5, its mean, and the mean over IoU 0.5 to 0.95."""
     found = []
-    for part in images.split(64):
+    for part in drawings.images.split(64):
         outputs = (output.cpu().numpy() for output in model(part.float()))
         for corners, scores in zip(*outputs, strict=True):
             rows = suppressed(corners, scores)
             found.append(Objects(rows[:, 3:] * SIDE, rows[:, 1].astype(np.int64) - 1, rows[:, 2]))
-    return precision_table(found, unpadded(boxes.cpu().numpy(), labels.cpu().numpy()), data.CLASSES)
+    return precision_table(found, unpadded(drawings.boxes.cpu().numpy(), drawings.labels.cpu().numpy()), data.CLASSES)
 
 
 def export(model: Detector, images: Tensor, out: Path) -> None:
@@ -112,16 +130,16 @@ def check_rows(expected: np.ndarray, detections: np.ndarray, count: np.ndarray) 
 
 def run(settings: support.Settings, device: torch.device, rate: float) -> None:
     """Draw, train, measure and export."""
-    images, boxes, labels = load(data.EVALUATION, settings.evaluation, settings.workers, device)
-    checked = images[:_CHECKED_IMAGES].cpu().float()
+    evaluation = load(data.EVALUATION, settings.evaluation, settings.workers, device)
+    checked = evaluation.images[:_CHECKED_IMAGES].cpu().float()
     model = Detector(len(data.CLASSES))
     # What cannot be exported should fail before the training, not behind it.
     export(model.eval(), checked, settings.out)
     drawings = load(data.TRAINING, settings.images, settings.workers, device)
     print(f"drew {settings.images} images", flush=True)
-    trained = train(model.train().to(device), *drawings, settings, rate)
+    trained = train(model.train().to(device), drawings, settings, rate)
     support.exact()
-    support.write_metrics(trained, settings, precision(trained, images, boxes, labels))
+    support.write_metrics(trained, settings, precision(trained, evaluation))
     export(trained.cpu(), checked, settings.out)
 
 
