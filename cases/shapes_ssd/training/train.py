@@ -144,5 +144,5 @@ def run(settings: support.Settings, device: torch.device, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    chosen_settings = support.parse_settings(CASE / "model.onnx", images=12_000, batch=128, epochs=40)
+    chosen_settings = support.parse_settings(CASE / "model.onnx", images=12_000, batch=128, epochs=30)
     run(chosen_settings, support.start(chosen_settings), rate=3e-3)
