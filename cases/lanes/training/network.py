@@ -59,6 +59,7 @@ class Detector(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (8, 16, 32, 48, 64), hidden: int = 32) -> None:
         super().__init__()
         stem, quarter, eighth, sixteenth, last = widths
+        self.hidden = hidden
         self.to_4 = nn.Sequential(_convolution(3, stem, 3, 2), nn.ReLU(), Block(stem, quarter, 2))
         self.to_8 = Block(quarter, eighth, 2)
         self.to_16 = Block(eighth, sixteenth, 2)
@@ -89,8 +90,9 @@ class Detector(nn.Module):
 
     def attributes(self, features: Tensor, cells: Tensor) -> Tensor:
         """Return attributes (N, 32) of what features (N, hidden, 32, 200) show where cells (N, 4, 32, 201) point to."""
+        # Literal sizes keep the exported graph free of shape arithmetic.
         weights = cells.softmax(dim=3)[..., :CELLS].reshape(-1, LANES, ANCHORS * CELLS)
-        places = features.flatten(2).transpose(1, 2)
+        places = features.reshape(-1, self.hidden, ANCHORS * CELLS).transpose(1, 2)
         kinds = self.kinds(torch.matmul(weights, places) * (1 / ANCHORS))
         return kinds.reshape(-1, LANES, KINDS, CLASSES).transpose(1, 2).reshape(-1, ATTRIBUTES)
 
