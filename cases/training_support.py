@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import tempfile
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -119,17 +120,56 @@ def batches(settings: Settings, device: torch.device) -> Iterator[tuple[int, tor
             yield epoch, order[first : first + settings.batch]
 
 
-def export(model: torch.nn.Module, example: torch.Tensor, names: tuple[str, str], out: Path) -> None:
+def fit(
+    model: torch.nn.Module,
+    cost: Callable[[torch.Tensor], torch.Tensor],
+    settings: Settings,
+    device: torch.device,
+    rate: float,
+) -> torch.nn.Module:
+    """Train `model` by AdamW and return the moving average of its weights, in evaluation mode.
+
+    Parameters
+    ----------
+    cost
+        Indices of a batch's images -> its loss, a scalar.
+    rate
+        The highest learning rate.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": 0.02},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(settings))
+    average = moving_average(model, settings)
+    seen = -1
+    for epoch, chosen in batches(settings, device):
+        loss = cost(chosen)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(model)
+        if epoch != seen:
+            print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
+            seen = epoch
+    return average.module.eval()
+
+
+def export(model: torch.nn.Module, example: torch.Tensor, names: tuple[str, ...], out: Path) -> None:
     """Write `model` as ONNX with a dynamic batch, rid it of traces of this machine and check it.
 
     Parameters
     ----------
     model
-        In evaluation mode, on the CPU.
+        In evaluation mode, on the CPU; gives a tensor or a tuple of them.
     example
         A batch of at least two preprocessed inputs, float32.
     names
-        Of the input and the output.
+        Of the input and the outputs.
     out
         The file to write.
 
@@ -138,25 +178,52 @@ def export(model: torch.nn.Module, example: torch.Tensor, names: tuple[str, str]
     AssertionError
         Where ONNX Runtime and torch disagree.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    exported = export_graph(model, example, names, dynamic=True)
+    save(exported, out)
+    for batch in (example, example[:1]):
+        verify(exported, batch, dict(zip(names[1:], outputs_of(model, batch), strict=True)))
+
+
+def export_graph(
+    model: torch.nn.Module, example: torch.Tensor, names: tuple[str, ...], *, dynamic: bool
+) -> onnx.ModelProto:
+    """Return `model` as ONNX, rid of traces of this machine; arguments as in `export`.
+
+    ``dynamic``: whether the graph takes any batch; else that of `example`.
+    """
+    axes = {name: {0: "batch"} for name in names} if dynamic else None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The TorchScript exporter is deprecated; it is the one whose names and operators did not change for years.
         warnings.simplefilter("ignore")
+        file = Path(folder) / "model.onnx"
         torch.onnx.export(
             model,
             (example,),
-            str(out),
+            str(file),
             input_names=[names[0]],
-            output_names=[names[1]],
-            dynamic_axes={names[0]: {0: "batch"}, names[1]: {0: "batch"}},
+            output_names=list(names[1:]),
+            dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
-    anonymous = _anonymous(onnx.load(out))
-    _declare_shape(anonymous.graph.output[0], model, example)
-    onnx.checker.check_model(anonymous, full_check=True)
-    onnx.save(anonymous, out)
-    _verify(model, example, names, out)
+        exported = _anonymous(onnx.load(file))
+    for declared, tensor in zip(exported.graph.output, outputs_of(model, example), strict=True):
+        _declare_shape(declared, ["batch" if dynamic else len(tensor), *tensor.shape[1:]])
+    return exported
+
+
+def save(model: onnx.ModelProto, out: Path) -> None:
+    """Check an ONNX model and write it."""
+    onnx.checker.check_model(model, full_check=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, out)
+
+
+def outputs_of(model: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return what a module gives, as a tuple even of one output."""
+    with torch.inference_mode():
+        outputs = model(batch)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -174,22 +241,17 @@ def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _declare_shape(output: onnx.ValueInfoProto, model: torch.nn.Module, example: torch.Tensor) -> None:
-    """Name the output's dimensions by what torch gives: the exporter loses those behind a reshape."""
-    with torch.inference_mode():
-        sizes = model(example).shape[1:]
-    declared = onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, ["batch", *sizes])
-    output.CopyFrom(declared)
+def _declare_shape(output: onnx.ValueInfoProto, shape: list[int | str]) -> None:
+    """Name an output's dimensions by what torch gives: the exporter loses those behind a reshape."""
+    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, shape))
 
 
-def _verify(model: torch.nn.Module, example: torch.Tensor, names: tuple[str, str], out: Path) -> None:
-    """Compare the file in ONNX Runtime with the module in torch, on the whole batch and on one row."""
-    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
-    for batch in (example, example[:1]):
-        with torch.inference_mode():
-            expected = model(batch).numpy()
-        (actual,) = session.run([names[1]], {names[0]: batch.numpy()})
-        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
+def verify(model: onnx.ModelProto, batch: torch.Tensor, expected: dict[str, torch.Tensor]) -> None:
+    """Compare what ONNX Runtime makes of `batch` with `expected`, by name."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    actual = session.run(list(expected), {session.get_inputs()[0].name: batch.numpy()})
+    for name, found in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(found, expected[name].numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def write_metrics(model: torch.nn.Module, settings: Settings, figures: dict[str, Any]) -> None:

@@ -43,6 +43,11 @@ def evaluation_labels(count: int) -> list[int]:
     return [draw(EVALUATION, index)[1] for index in range(count)]
 
 
+def annotations(count: int) -> Iterator[dict[str, list[int]]]:
+    """Yield what the first `count` evaluation images show: one class each."""
+    return ({"classes": [label]} for label in evaluation_labels(count))
+
+
 def calibration(count: int) -> Iterator[Image]:
     """Yield the first `count` calibration images, (96, 96, 3) uint8 BGR; none is an evaluation or training image."""
     return (draw(CALIBRATION, index)[0] for index in range(count))

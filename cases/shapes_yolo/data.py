@@ -68,6 +68,11 @@ def evaluation_boxes(count: int) -> list[tuple[Boxes, Labels]]:
     return [(scene.boxes, scene.labels) for scene in scenes]
 
 
+def annotations(count: int) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+    """Yield what the first `count` evaluation images show: boxes (n, 4), x1 y1 x2 y2 in pixels, and classes (n,)."""
+    return ({"boxes": boxes, "classes": labels} for boxes, labels in evaluation_boxes(count))
+
+
 def calibration(count: int) -> Iterator[Image]:
     """Yield the first `count` calibration images, (h, w, 3) uint8 BGR; none is an evaluation or training image."""
     return (draw(CALIBRATION, index).image for index in range(count))
@@ -187,11 +192,11 @@ def _noisy(rng: np.random.Generator, canvas: Image) -> Image:
     return np.clip(canvas + noise, 0, 255).astype(np.uint8)
 
 
-def write_samples(folder: Path, count: int = 4, side: int = 128) -> None:
-    """Write the first `count` evaluation images with their boxes as PNG files, the longer side `side` pixels."""
+def write_samples(folder: Path, count: int = 4, side: int = 128, split: int = EVALUATION) -> None:
+    """Write the first `count` images of a split with their boxes as PNG files, the longer side `side` pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        scene = draw(EVALUATION, index)
+        scene = draw(split, index)
         scale = side / max(scene.image.shape)
         thumbnail = cv2.resize(scene.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         for left, top, right, bottom in np.rint(scene.boxes * scale).astype(int).tolist():

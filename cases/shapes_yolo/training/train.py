@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 CASE = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CASE), str(CASE.parent)]
 
 import data  # noqa: E402 - the case's folder is no package: its path comes first
 import training_support as support  # noqa: E402 - as above
-from average_precision import Objects, average_precision, detections  # noqa: E402 - as above
+from average_precision import detections, precision_table, unpadded  # noqa: E402 - as above
+from detection_augmentation import augmented  # noqa: E402 - as above
 from losses import Truth, cost  # noqa: E402 - as above
 from network import SIDE, Detector  # noqa: E402 - as above
 
@@ -67,47 +67,14 @@ def load(split: int, count: int, workers: int, device: torch.device) -> tuple[Te
     return images.to(device), Truth(boxes.to(device), labels.to(device))
 
 
-def augmented(images: Tensor, truth: Truth) -> tuple[Tensor, Truth]:
-    """Mirror and transpose float images with their boxes at random, shuffle their colours, change their brightness."""
-    count, device = len(images), images.device
-    boxes = truth.boxes
-    moves = (
-        (lambda x: x.flip(-1), lambda b: torch.stack([SIDE - b[..., 2], b[..., 1], SIDE - b[..., 0], b[..., 3]], -1)),
-        (lambda x: x.flip(-2), lambda b: torch.stack([b[..., 0], SIDE - b[..., 3], b[..., 2], SIDE - b[..., 1]], -1)),
-        (lambda x: x.transpose(-1, -2), lambda b: b[..., [1, 0, 3, 2]]),
-    )
-    for move_image, move_boxes in moves:
-        chosen = torch.rand(count, device=device) < 0.5
-        images = torch.where(chosen[:, None, None, None], move_image(images), images)
-        boxes = torch.where(chosen[:, None, None], move_boxes(boxes), boxes)
-    channels = torch.rand(count, 3, device=device).argsort(dim=1)
-    images = images[torch.arange(count, device=device)[:, None], channels]
-    brightness = 0.7 + 0.6 * torch.rand(count, 1, 1, 1, device=device)
-    return (images * brightness).clamp(max=1), replace(truth, boxes=boxes)
-
-
 def train(model: Detector, images: Tensor, truth: Truth, settings: support.Settings, rate: float) -> Detector:
     """Train `model` and return the moving average of its weights."""
-    decayed = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
-    plain = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, support.cosine(settings))
-    average = support.moving_average(model, settings)
-    seen = -1
-    for epoch, chosen in support.batches(settings, images.device):
-        batch = augmented(images[chosen].float() / 255, Truth(truth.boxes[chosen], truth.labels[chosen]))
-        loss = cost(model, *batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(model)
-        if epoch != seen:
-            print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
-            seen = epoch
-    return average.module.eval()
+
+    def loss(chosen: Tensor) -> Tensor:
+        batch, boxes = augmented(images[chosen].float() / 255, truth.boxes[chosen])
+        return cost(model, batch, Truth(boxes, truth.labels[chosen]))
+
+    return support.fit(model, loss, settings, images.device, rate)
 
 
 @torch.inference_mode()
@@ -115,14 +82,7 @@ def precision(model: Detector, images: Tensor, truth: Truth) -> dict[str, float]
     """Return average precision by class at IoU 0.5, its mean, and the mean over IoU 0.5 to 0.95."""
     outputs = torch.cat([model(part.float() / 255).cpu() for part in images.split(64)]).numpy()
     found = [detections(output) for output in outputs]
-    real = []
-    for boxes, labels in zip(truth.boxes.cpu().numpy(), truth.labels.cpu().numpy(), strict=True):
-        drawn = labels >= 0
-        real.append(Objects(boxes[drawn], labels[drawn], np.ones(drawn.sum())))
-    thresholds = np.arange(10) * 0.05 + 0.5
-    table = [[average_precision(found, real, label, iou) for label in range(model.classes)] for iou in thresholds]
-    by_class = {f"ap50_{name}": value for name, value in zip(data.CLASSES, table[0], strict=True)}
-    return {"map50": float(np.mean(table[0])), "map50_95": float(np.mean(table))} | by_class
+    return precision_table(found, unpadded(truth.boxes.cpu().numpy(), truth.labels.cpu().numpy()), data.CLASSES)
 
 
 def run(settings: support.Settings, device: torch.device, rate: float) -> None:

@@ -1,16 +1,20 @@
-"""Detections of raw outputs, and their average precision against drawn boxes: for the figures of the training only."""
+"""Detections of raw outputs, and their average precision against drawn boxes: for the figures of trainings only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = np.ndarray[Any, Any]
 _MIN_SCORE = 0.01
 _MAX_OVERLAP = 0.7
 _RECALLS = np.linspace(0, 1, 101)
+_THRESHOLDS = np.arange(10) * 0.05 + 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Objects:
 
 
 def detections(output: Array) -> Objects:
-    """Return what one image's output (4 + classes, places) shows, after class-wise non-maximum suppression."""
+    """Return what one image's output in YOLOv8's layout, (4 + classes, places), shows after class-wise suppression."""
     labels = output[4:].argmax(axis=0)
     scores = output[4:].max(axis=0)
     order = np.argsort(-scores, kind="stable")[: int((scores > _MIN_SCORE).sum())][:300]
@@ -43,6 +47,19 @@ def overlaps(one: Array, other: Array) -> Array:
     shared = (end - start).clip(min=0).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
     return shared / (areas[0][:, None] + areas[1] - shared + 1e-9)
+
+
+def unpadded(boxes: Array, labels: Array) -> list[Objects]:
+    """Return the truth of each image of boxes (N, m, 4) and classes (N, m), where class -1 is padding."""
+    drawn = labels >= 0
+    return [Objects(b[d], c[d], np.ones(d.sum())) for b, c, d in zip(boxes, labels, drawn, strict=True)]
+
+
+def precision_table(found: list[Objects], real: list[Objects], classes: Sequence[str]) -> dict[str, float]:
+    """Return average precision by class at IoU 0.5, its mean, and the mean over IoU 0.5 to 0.95."""
+    table = [[average_precision(found, real, label, iou) for label in range(len(classes))] for iou in _THRESHOLDS]
+    by_class = {f"ap50_{name}": value for name, value in zip(classes, table[0], strict=True)}
+    return {"map50": float(np.mean(table[0])), "map50_95": float(np.mean(table))} | by_class
 
 
 def average_precision(found: list[Objects], truth: list[Objects], label: int, threshold: float) -> float:
