@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 
 from parity.decode.nms import suppress
 from parity.decode.rows import find_damage, make_detections
 from parity.decode.settings import NmsSettings
 from parity.errors import DecodeError
+from parity.table import Count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from parity.preprocess import Geometry
 
     Singles = NDArray[np.float32]
+
+
+ImageSize = Annotated[list[Count], Field(min_length=2, max_length=2)]
+"""Height and width in pixels."""
+
+Strides = Annotated[list[Count], Field(min_length=1)]
+"""Tensor pixels a cell, of each map, the finest first."""
 
 
 class DenseSettings(NmsSettings):
@@ -68,9 +77,10 @@ def pick_candidates(boxes: Singles, scores: Singles, settings: DenseSettings) ->
     """
     best = scores.max(axis=0)
     sound, flaws = find_damage(boxes, best)
-    places = np.flatnonzero(sound & (best >= settings.ap_score_threshold))
+    lowest = settings.ap_score_threshold
+    places = np.flatnonzero(sound & (best >= lowest))
     if settings.multi_label:
-        rows, classes = np.nonzero(scores[:, places].T >= settings.ap_score_threshold)
+        rows, classes = np.nonzero(lowest <= scores[:, places].T)
         places = places[rows]
     else:
         classes = scores[:, places].argmax(axis=0)
@@ -90,8 +100,25 @@ def detect(boxes: Singles, scores: Singles, geometry: Geometry, settings: DenseS
 def centers_to_corners(boxes: Singles) -> Singles:
     """Turn boxes, (..., 4) cx cy w h, to x1 y1 x2 y2."""
     half = boxes[..., 2:] / 2
-    corners: Singles = np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # damaged boxes are counted, not warned of
+        corners: Singles = np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
     return corners
+
+
+def to_pixels(boxes: Singles, normalized_to: Sequence[int] | None) -> Singles:
+    """Return boxes, (..., 4) x1 y1 x2 y2, in tensor pixels, of shares of (height, width); None: they are pixels."""
+    if normalized_to is None:
+        return boxes
+    height, width = normalized_to
+    return boxes * np.array([width, height, width, height], np.float32)
+
+
+def weigh(objectness: Singles, scores: Singles, *, objectness_alone: bool = False) -> Singles:
+    """Return the score of each class at each place, (classes, places): objectness, (places,), times what it was.
+
+    With ``objectness_alone``, a model of one class has its objectness as score.
+    """
+    return objectness[None] if objectness_alone and len(scores) == 1 else scores * objectness
 
 
 def sigmoid(logits: Singles) -> Singles:

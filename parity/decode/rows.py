@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parity.decoded import Floats
     from parity.preprocess import Geometry
 
-OUT_OF_RANGE = "score outside 0 to 1 (kept, clipped)"
+OUT_OF_RANGE = "score outside 0 to 1"
 NO_EXTENT = "nothing of the box in the image"
 
 # The step of bfloat16 above 1: a score that a low precision rounds past 1 is no damage.
@@ -31,7 +31,8 @@ def find_damage(boxes: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_],
     """Return which rows make sense, and how many do not, by reason; to be asked before any threshold hides them.
 
     A row with a NaN or infinite score, a box with such a coordinate, or a box whose right is left of its left makes no
-    sense, and counts once. A score outside 0 to 1 is counted, but its row stays: ``make_detections`` clips it.
+    sense, and counts once. A score outside 0 to 1 is counted, but its row goes on: ``make_detections`` clips what passes the
+    threshold.
 
     Parameters
     ----------
@@ -73,8 +74,9 @@ def make_detections(
     """Return an image's detections of rows that need no thinning out, or have been thinned out.
 
     Damaged rows are left out and counted first (``find_damage``; classes, keypoints and corners have to make sense
-    too), then what is below ``ap_score_threshold``, then boxes of which nothing lies in the image, counted as well:
-    such a box overlaps nothing, not even itself. Of the rest the best ``max_detections`` stay, of equal scores the
+    too), then what is below ``ap_score_threshold``, then boxes of which nothing lies in the image: such a box overlaps
+    nothing, not even itself. These are counted from ``score_threshold`` on; weak ones in the margin of a letterbox are
+    nothing unusual. Of the rest the best ``max_detections`` stay, of equal scores the
     earlier row first.
 
     Parameters
@@ -110,7 +112,7 @@ def make_detections(
     rows = np.flatnonzero(sound & (given.scores >= settings.ap_score_threshold))
     mapped = _to_image(given.take(rows[rank(given.scores[rows])]), geometry)
     visible = (mapped.boxes[:, 2:] > mapped.boxes[:, :2]).all(axis=1)
-    counts[NO_EXTENT] += int(np.count_nonzero(~visible))
+    counts[NO_EXTENT] += int(np.count_nonzero(~visible & (mapped.scores >= settings.score_threshold)))
     shown = mapped.take(np.flatnonzero(visible)[: settings.max_detections])
     return replace(shown, flaws=dict(counts + Counter(flaws or {})))
 
@@ -137,8 +139,7 @@ def _examine(given: Detections, class_count: int) -> tuple[NDArray[np.bool_], Co
 def _all_finite(points: Floats | None, count: int) -> NDArray[np.bool_]:
     if points is None:
         return np.ones(count, np.bool_)
-    finite: NDArray[np.bool_] = np.isfinite(points).all(axis=(1, 2))
-    return finite
+    return np.asarray(np.isfinite(points).all(axis=(1, 2)))
 
 
 def _to_image(given: Detections, geometry: Geometry) -> Detections:
