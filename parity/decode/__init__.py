@@ -61,6 +61,10 @@ def decode(
     missing = [name for name in roles.values() if name not in outputs]
     if fit is None or missing:
         raise DecodeError(_misfit(settings.name, family, shapes, missing))
+    if set(roles) != set(fit.outputs):
+        raise DecodeError(
+            f"decoder {settings.name!r}: decode.outputs has {', '.join(roles)}; expected {', '.join(fit.outputs)}"
+        )
     return family.decode(settings, {role: outputs[name] for role, name in roles.items()}, geometry)
 
 
