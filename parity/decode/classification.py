@@ -67,7 +67,7 @@ def decode_classification(
     """
     output = outputs["scores"]
     check_images(settings.name, len(output), geometry)
-    scores = output.reshape(len(output), -1).astype(np.float64)
+    scores = output.reshape(len(output), output.shape[1]).astype(np.float64)
     check_class_count(settings, scores.shape[1], output.shape)
     if settings.scores == "probability":
         return tuple(Classification(image, _flaws(image, outside=True)) for image in scores)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from parity.preprocess import Geometry
 
 _PARTS = (
-    Part("boxes", (3,), ("det_boxes", "nmsed_boxes", "detection_boxes"), "box", columns=4),
-    Part("counts", (1, 2), ("num_dets", "num_detections", "nums"), "num"),
-    Part("scores", (2,), ("det_scores", "nmsed_scores", "detection_scores"), "score"),
-    Part("classes", (2,), ("det_classes", "det_labels", "labels", "nmsed_classes", "detection_classes"), "class"),
+    Part("boxes", (3,), ("det_boxes", "nmsed_boxes"), "box", columns=4),
+    Part("counts", (1, 2), ("num_dets", "num_detections"), "num"),
+    Part("scores", (2,), ("det_scores", "nmsed_scores"), "score"),
+    Part("classes", (2,), ("det_classes", "det_labels", "nmsed_classes"), "class"),
 )
 
 

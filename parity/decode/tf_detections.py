@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PARTS = (
     Part("boxes", (3,), ("detection_boxes", "detection_boxes:0"), "box", columns=4),
-    Part("counts", (1, 2), ("num_detections", "num_detections:0"), "num"),
+    Part("counts", (1,), ("num_detections", "num_detections:0"), "num"),
     Part("scores", (2,), ("detection_scores", "detection_scores:0"), "score"),
     Part("classes", (2,), ("detection_classes", "detection_classes:0"), "class"),
 )
