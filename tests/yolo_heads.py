@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.decode import DecodeSettings
 from parity.decode.yolo_anchors import YoloAnchors
 from parity.decode.yolov5 import YoloV5
 from parity.decode.yolov8 import YoloV8
@@ -16,6 +15,11 @@ from parity.decode.yolov10 import YoloV10
 from parity.decode.yolox import YoloX
 from tests import scalar_decoding as scalar
 from tests.scalar_decoding import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parity.decode import DecodeSettings
 
 SIDE = 64
 CLASSES = 3
@@ -114,32 +118,27 @@ def make_maps(rng: np.random.Generator, batch: int) -> dict[str, np.ndarray]:
 
 def find_maps(formula: str, reach: list[float]) -> Callable[[dict[str, np.ndarray], int], list[Found]]:
     def find(outputs: dict[str, np.ndarray], row: int) -> list[Found]:
-        found = []
-        for level, stride in enumerate(STRIDES):
-            size = SIDE // stride
-            for index in np.ndindex(3, size, size):
-                found.append(
-                    _anchored(outputs[f"map{size}"][row], index, ANCHORS[level], stride, formula, reach[level])
-                )
-        return found
+        return [
+            _anchored(outputs[f"map{SIDE // stride}"][row][:, y, x].tolist(), (level, anchor, x, y), formula, reach)
+            for level, stride in enumerate(STRIDES)
+            for anchor, y, x in np.ndindex(3, SIDE // stride, SIDE // stride)
+        ]
 
     return find
 
 
-def _anchored(
-    raw: np.ndarray, index: tuple[int, ...], anchors: list[list[float]], stride: int, formula: str, reach: float
-) -> Found:
-    anchor, y, x = index
-    each = 5 + CLASSES
-    p = raw[anchor * each : (anchor + 1) * each, y, x].tolist()
+def _anchored(cell: list[float], index: tuple[int, ...], formula: str, reach: list[float]) -> Found:
+    level, anchor, *corner = index
+    p = cell[anchor * (5 + CLASSES) : (anchor + 1) * (5 + CLASSES)]
+    far = reach[level]
     if formula == "v5":
-        cx, cy = ((2 * scalar.sigmoid(p[i]) - 0.5 + (x, y)[i]) * stride for i in (0, 1))
-        w, h = ((2 * scalar.sigmoid(p[2 + i])) ** 2 * anchors[anchor][i] for i in (0, 1))
+        center = [(2 * scalar.sigmoid(p[i]) - 0.5 + corner[i]) * STRIDES[level] for i in (0, 1)]
+        size = [(2 * scalar.sigmoid(p[2 + i])) ** 2 * ANCHORS[level][anchor][i] for i in (0, 1)]
     else:
-        cx, cy = ((reach * scalar.sigmoid(p[i]) - (reach - 1) / 2 + (x, y)[i]) * stride for i in (0, 1))
-        w, h = (float(np.exp(p[2 + i])) * anchors[anchor][i] for i in (0, 1))
+        center = [(far * scalar.sigmoid(p[i]) - (far - 1) / 2 + corner[i]) * STRIDES[level] for i in (0, 1)]
+        size = [math.exp(p[2 + i]) * ANCHORS[level][anchor][i] for i in (0, 1)]
     objectness = scalar.sigmoid(p[4])
-    return scalar.best(scalar.corners(cx, cy, w, h), [objectness * scalar.sigmoid(logit) for logit in p[5:]])
+    return scalar.best(scalar.corners(*center, *size), [objectness * scalar.sigmoid(logit) for logit in p[5:]])
 
 
 def _anchor_head(formula: str, reach: list[float]) -> Head:
@@ -153,7 +152,9 @@ HEADS: dict[str, Head] = {
         YoloV8(scores="logit", normalized_to=[SIDE, 2 * SIDE], **LOOSE), make_v8_logits, find_v8_logits, places_axis=2
     ),
     "yolov5": Head(YoloV5(**LOOSE), make_v5, find_v5, places_axis=1),
-    "yolov10": Head(YoloV10(score_threshold=1.0, ap_score_threshold=0.3), make_v10, find_v10, places_axis=1, thins_out=False),
+    "yolov10": Head(
+        YoloV10(score_threshold=1.0, ap_score_threshold=0.3), make_v10, find_v10, places_axis=1, thins_out=False
+    ),
     "yolox": Head(YoloX(**LOOSE), make_yolox, find_yolox),
     "yolov3 maps": _anchor_head("v3", [1.0, 1.0, 1.0]),
     "yolov4 maps": _anchor_head("v4", [1.2, 1.1, 1.05]),

@@ -61,9 +61,10 @@ def decode(
     missing = [name for name in roles.values() if name not in outputs]
     if fit is None or missing:
         raise DecodeError(_misfit(settings.name, family, shapes, missing))
-    if set(roles) != set(fit.outputs):
+    if roles.keys() != fit.outputs.keys():
         raise DecodeError(
-            f"decoder {settings.name!r}: decode.outputs has {', '.join(roles)}; expected {', '.join(fit.outputs)}"
+            f"decoder {settings.name!r}: decode.outputs tells the parts {', '.join(roles)}; "
+            f"expected {', '.join(fit.outputs)}"
         )
     return family.decode(settings, {role: outputs[name] for role, name in roles.items()}, geometry)
 

@@ -28,7 +28,7 @@ def is_grid(places: Dimension, per_cell: int) -> bool:
 
 
 def may_be_channels(channels: Dimension, places: Dimension, least: int) -> bool:
-    """Return whether an axis of at least ``least`` and fewer than the places may hold a place's numbers."""
+    """Return whether an axis of at least ``least``, and not longer than the places, may hold a place's numbers."""
     if isinstance(channels, str) or channels < least:
         return False
-    return isinstance(places, str) or places > channels
+    return isinstance(places, str) or places >= channels

@@ -65,7 +65,7 @@ def decode_yolov8(
     Raises
     ------
     DecodeError
-        ``class_names`` fits neither axis, or both.
+        ``class_names`` fits neither axis, or both axes are equally long and ``channels`` does not say which is which.
     """
     predictions = _channels_first(settings, as_float32(outputs["predictions"]))
     return tuple(_decode_one(settings, image, where) for image, where in zip(predictions, geometry, strict=True))
@@ -81,14 +81,15 @@ def _channels_first(settings: YoloV8, predictions: Singles) -> Singles:
 def _are_channels_last(settings: YoloV8, shape: tuple[int, ...]) -> bool:
     if settings.channels != "auto":
         return settings.channels == "last"
-    wanted = len(settings.class_names) + 4
-    if not settings.class_names or wanted not in shape[1:]:
-        return shape[2] < shape[1]
     if shape[1] == shape[2]:
         raise DecodeError(
-            f"decoder {settings.name!r}: both axes of {shape} fit class_names; set decode.channels to first or last"
+            f"decoder {settings.name!r}: either axis of {shape} may be the channels; "
+            "set decode.channels to first or last"
         )
-    return shape[2] == wanted
+    wanted = len(settings.class_names) + 4
+    if settings.class_names and wanted in shape[1:]:
+        return shape[2] == wanted
+    return shape[2] < shape[1]
 
 
 def _decode_one(settings: YoloV8, image: Singles, geometry: Geometry) -> Detections:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.decode import NmsSettings
+from parity.decode import NmsSettings, nms
 from parity.decode.nms import suppress, suppress_rotated
 from parity.decode.overlap import intersection_over_union, probabilistic_overlap
 from tests import scalar_decoding as scalar
@@ -68,8 +68,23 @@ def test_turned_boxes_drop_all_weaker_ones_that_are_near_even_if_they_are_droppe
     kept = set(suppress_rotated(turned, scores, classes, settings()).tolist())
     for row in range(len(scores)):
         stronger = (scores > scores[row]) & (classes == classes[row])
-        near = probabilistic_overlap(turned[row], turned) > THRESHOLD
+        near = probabilistic_overlap(turned[row][:, None], turned.T) > THRESHOLD
         assert (row in kept) == (not (stronger & near).any())
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40])
+@pytest.mark.parametrize("thin_out", [suppress, suppress_rotated])
+def test_how_many_pairs_are_compared_at_once_changes_nothing(monkeypatch, limit, thin_out) -> None:
+    rng = np.random.default_rng(2)
+    boxes = np.sort(rng.uniform(0, 30, (60, 2, 2)), axis=1).reshape(60, 4)
+    boxes = boxes if thin_out is suppress else np.hstack([boxes + 1, boxes[:, :1]])
+    scores, classes = rng.uniform(0, 1, 60), rng.integers(0, 3, 60)
+    for changes in ({}, {"class_agnostic": True}, {"max_detections": 5}):
+        expected = thin_out(boxes, scores, classes, settings(**changes)).tolist()
+        with monkeypatch.context() as patch:
+            patch.setattr(nms, "_PAIR_LIMIT", limit)
+            assert thin_out(boxes, scores, classes, settings(**changes)).tolist() == expected
+        assert 0 < len(expected) < 60
 
 
 def test_of_a_chain_of_boxes_the_ends_stay_unless_they_are_turned_ones() -> None:
@@ -77,7 +92,7 @@ def test_of_a_chain_of_boxes_the_ends_stay_unless_they_are_turned_ones() -> None
     turned = np.array([[5, 5, 10, 10, 0], [8, 5, 10, 10, 0], [11, 5, 10, 10, 0]])
     scores, classes = [0.9, 0.8, 0.7], [0, 0, 0]
     assert suppress(boxes, scores, classes, settings()).tolist() == [0, 2]
-    near, far = probabilistic_overlap(turned[0].astype(float), turned[1:].astype(float))
+    near, far = probabilistic_overlap(turned[:1].T.astype(float), turned[1:].T.astype(float))
     between = settings(nms_iou=float(near + far) / 2)
     assert suppress_rotated(turned, scores, classes, between).tolist() == [0]
 
@@ -115,7 +130,7 @@ def test_the_overlap_is_the_areas_quotient(scene) -> None:
     boxes, _, _ = scene
     for box in boxes[:1]:
         expected = [scalar.iou(tuple(box), tuple(other)) for other in boxes]
-        assert intersection_over_union(box, boxes) == pytest.approx(expected, abs=1e-12)
+        assert intersection_over_union(box[:, None], boxes.T) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_probabilistic_overlap_is_one_less_the_hellinger_distance_of_two_normal_distributions() -> None:
@@ -127,7 +142,7 @@ def test_the_probabilistic_overlap_is_one_less_the_hellinger_distance_of_two_nor
         np.linalg.det(between) / np.sqrt(np.linalg.det(covariances[0]) * np.linalg.det(covariances[1]))
     )
     expected = 1 - np.sqrt(1 - np.exp(-bhattacharyya))
-    assert probabilistic_overlap(one, other[None])[0] == pytest.approx(expected, abs=1e-5)
+    assert probabilistic_overlap(one[:, None], other[:, None])[0] == pytest.approx(expected, abs=1e-5)
 
 
 def _normal(box):
