@@ -41,13 +41,12 @@ class LanesSettings(DecodeSettings):
     """A grid (images, cells + 1, anchors, lanes), and where a model has them attributes; either may be flattened."""
 
     task: ClassVar[Task] = Task.LANES
-    required: ClassVar[tuple[str, ...]] = ("row_anchors",)
 
     name: Literal["lanes"] = "lanes"
     """Lanes on row anchors."""
     cells: Count = 200
     """Into how many cells a row is divided; the grid has one more, the last, for no lane."""
-    row_anchors: Annotated[list[Share], Field(min_length=1)] | None = None
+    row_anchors: Annotated[list[Share], Field(min_length=1)]
     """Where the rows lie, as shares of the input tensor's height, in the grid's order: 64 of 288 pixels is 0.2222."""
     lanes: Count = 4
     """How many lanes there are."""
@@ -109,7 +108,7 @@ def decode_lanes(
 
 def _grid(settings: LanesSettings, output: np.ndarray) -> Floats:
     """Return the logits as (images, cells + 1, anchors, lanes)."""
-    shape = (settings.cells + 1, len(settings.row_anchors or ()), settings.lanes)
+    shape = (settings.cells + 1, len(settings.row_anchors), settings.lanes)
     fitting = shape == output.shape[1:] if output.ndim == 4 else output[:1].size in {0, int(np.prod(shape))}
     if not fitting:
         raise DecodeError(

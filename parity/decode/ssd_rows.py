@@ -28,7 +28,7 @@ class SsdRows(ShareSettings):
     name: Literal["ssd_rows"] = "ssd_rows"
     """SSD of Caffe, OpenVINO and TAO, and whatever else ends in rows of 7. An image of -1 ends the list."""
     background: bool = True
-    """Whether label 0 is the background: then the first class is label 1."""
+    """Whether label 0 is the background: then the first class is label 1, and ``class_names`` begin with that."""
 
 
 def layout(shapes: Shapes) -> Fit | None:

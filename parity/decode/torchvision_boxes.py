@@ -37,7 +37,7 @@ class TorchvisionBoxes(DetectionSettings):
     boxes: Literal["tensor", "image"] = "tensor"
     """What boxes are pixels of: the model's input, which it scales itself, or the original image."""
     background: bool = True
-    """Whether label 0 is the background: then the first class is label 1, and class_names begins with it."""
+    """Whether label 0 is the background: then the first class is label 1, and ``class_names`` begin with that."""
     mask_threshold: Share = 0.5
     """The probability above which a pixel belongs to a mask."""
 

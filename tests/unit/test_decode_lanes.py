@@ -30,7 +30,7 @@ def run(values, settings=SETTINGS, geometry=IMAGE, **others):
 
 
 def published(column: list[float], width: float) -> float:
-    """Return x of one anchor and lane, NaN for none, as Ultra-Fast-Lane-Detection evaluates TuSimple (eval_wrapper.py)."""
+    """Return x of one anchor and lane, NaN for none, as Ultra-Fast-Lane-Detection evaluates it on TuSimple."""
     if max(range(len(column)), key=lambda cell: (column[cell], -cell)) == CELLS:
         return math.nan
     powers = [math.exp(value) for value in column[:CELLS]]

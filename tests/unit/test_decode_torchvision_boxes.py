@@ -78,7 +78,9 @@ def test_labels_with_a_fraction_are_refused() -> None:
 
 
 def test_an_unknown_part_in_the_settings_is_refused() -> None:
-    with pytest.raises(DecodeError, match=r"decode\.outputs has boxes, label, scores; expected boxes, labels, scores"):
+    with pytest.raises(
+        DecodeError, match=r"decode\.outputs tells the parts boxes, label, scores; expected boxes, labels, scores"
+    ):
         run(TorchvisionBoxes(outputs={"boxes": "boxes", "label": "labels", "scores": "scores"}))
 
 
