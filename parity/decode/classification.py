@@ -91,7 +91,8 @@ def _are_probabilities(scores: Floats, item_size: int) -> bool:
 
 def _flaws(scores: Floats, *, outside: bool = False) -> dict[str, int]:
     """Return how many scores make no sense, by reason; with ``outside``, those are counted that are no probability."""
-    broken = unusable(scores)
+    # Of nothing but impossible classes there are no probabilities either.
+    broken = unusable(scores) | np.isneginf(scores).all()
     strange = ~broken & ((scores < -_SLACK) | (scores > 1 + _SLACK)) & outside
     return count_flaws({"non-finite score": broken, "score outside 0 to 1": strange})
 
