@@ -179,7 +179,8 @@ class Annotations:
     """What is really in the evaluation images: a COCO file, or a Python function of the case folder.
 
     The function, ``file.py:function``, is called with ``count`` and yields for each image a mapping with ``boxes``
-    (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class.
+    (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class. ``count`` is the
+    number of evaluation images.
     """
 
     file: Path | None = None
@@ -201,6 +202,8 @@ class Decoding:
         What the decoder gives.
     class_names
         May be empty.
+    score_threshold
+        Of detections, the score from which agreement is judged; 0 for other tasks.
     match_iou
         The IoU from which two boxes are a pair.
     borderline_cap
@@ -213,6 +216,7 @@ class Decoding:
     function: str
     task: Task
     class_names: tuple[str, ...] = ()
+    score_threshold: float = 0.25
     match_iou: float = 0.5
     borderline_cap: float = 0.02
     picture_count: int = 5
