@@ -155,11 +155,10 @@ def _build_annotations(table: AnnotationsTable, task: Task | None, context: Deco
         context.tell(
             "annotations", f"have a meaning for {' and '.join(_ANNOTATED_TASKS)} only; leave them out of {task}"
         )
-    names = image_names(context.evaluation) if context.evaluation else ()
-    if context.evaluation and not names:
+    if context.evaluation and not image_names(context.evaluation):
         context.tell("annotations", "need inputs that are images: kind images, or python with preprocess")
     if table.file is not None:
         file = find_file(context.place, table.file, "annotations.file", inside=True)
         return Annotations(file) if file else None
     function = find_function(context.place, table.function, "annotations.function")
-    return Annotations(function=function, count=len(names)) if function else None
+    return Annotations(function=function) if function else None

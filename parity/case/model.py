@@ -178,14 +178,12 @@ class GateRule:
 class Annotations:
     """What is really in the evaluation images: a COCO file, or a Python function of the case folder.
 
-    The function, ``file.py:function``, is called with ``count`` and yields for each image a mapping with ``boxes``
-    (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class. ``count`` is the
-    number of evaluation images.
+    The function, ``file.py:function``, is called with the number of evaluation images and yields for each a mapping
+    with ``boxes`` (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class.
     """
 
     file: Path | None = None
     function: str = ""
-    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
