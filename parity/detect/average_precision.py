@@ -31,8 +31,6 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROW_50, _ROW_75 = 0, 5
 # Where COCO's area range "all" ends, in square pixels.
 _LARGEST_AREA = 1e5**2
-# COCO's guard against a division by zero, where no detection counts.
-_SPACING = np.spacing(1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +177,16 @@ def precision_table(matches: ApMatches, counts: Integers) -> Floats:
     Taking an image n times is giving its detections and objects the weight n: copies of one detection follow each
     other, and precision after the last copy is the best of them.
     """
-    truth = np.bincount(matches.truth_classes, counts[matches.truth_images], len(matches.class_ids))
+    truth = np.bincount(
+        np.repeat(matches.truth_classes, counts[matches.truth_images]), minlength=len(matches.class_ids)
+    )
     weights = counts[matches.images]
     seen = np.concatenate([[0], np.cumsum(weights)])
     columns = [_average(matches, hits, weights, seen, truth) for hits in matches.hits]
     return np.where(truth[:, None] > 0, np.stack(columns, axis=1), np.nan)
 
 
-def _average(matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers, truth: Floats) -> Floats:
+def _average(matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers, truth: Integers) -> Floats:
     """Return (k,) average precision at one threshold; ``seen`` (n + 1,) is the weight of the rows before each."""
     classes = matches.classes[hits.rows]
     firsts = np.flatnonzero(np.diff(classes, prepend=-1))
@@ -194,7 +194,8 @@ def _average(matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers,
     all_seen = seen[hits.rows + 1] - seen[matches.class_begin[hits.rows]]
     counted = all_seen - (ignored[hits.ignored_before] - ignored[hits.ignored_first])
     found = _running_sum(weights[hits.rows], firsts)
-    precision = _best_from_here(found / (counted + _SPACING), classes)
+    # Images that are not drawn come first, with no weight. COCO adds 2e-16 instead, and keeps equal sides from 1.
+    precision = _best_from_here(found / np.maximum(counted, 1), classes)
     # A class whose objects are all in images that were not drawn has no recall; its row is left out by the caller.
     recall = found / np.maximum(truth[classes], 1)
     reached = np.searchsorted(_RECALLS, recall, "right")
@@ -214,4 +215,5 @@ def _best_from_here(precision: Floats, classes: Integers) -> Floats:
     """Return the best precision of each class from each row on; ``classes`` ascends."""
     # Precision is at most 1, so that steps of 2 keep one class's values out of the next one's.
     lifts = -2.0 * classes
-    return np.maximum.accumulate((precision + lifts)[::-1])[::-1] - lifts
+    best: Floats = np.maximum.accumulate((precision + lifts)[::-1])[::-1]
+    return best - lifts

@@ -36,7 +36,7 @@ def ap_drop_interval(
 
     Returns
     -------
-    The interval's edges; None where there is no truth.
+    The interval's edges; None where there is no truth, or none in any round.
 
     Raises
     ------
@@ -96,9 +96,12 @@ def _average(matches: ApMatches, counts: NDArray[np.int64]) -> float:
     return float(found.mean()) if found.size else float("nan")
 
 
-def _edges(drops: NDArray[np.float64]) -> tuple[float, float]:
-    # A round may draw images without truth alone; one round in which they are not is certain to be likelier.
-    low, high = np.nanquantile(drops, _EDGES)
+def _edges(drops: NDArray[np.float64]) -> tuple[float, float] | None:
+    # A round that drew nothing but images without truth has no AP.
+    known = drops[~np.isnan(drops)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, _EDGES)
     return float(low), float(high)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.detect.ap_images import flatten
-from parity.detect.greedy import match_greedily, overlapping_pairs
+from parity.detect.greedy import Pairs, match_greedily, overlapping_pairs
 from parity.detect.overlap import common_pairs, overlaps
 
 if TYPE_CHECKING:
@@ -75,10 +75,13 @@ def count_errors(images: Sequence[ApImage]) -> ErrorCounts:
         Arrays of an image are not of one length.
     """
     flat = flatten(images)
-    matched = _match(flat)
+    pairs = overlapping_pairs(flat, np.arange(len(flat.scores)), FOREGROUND_IOU)
+    matched = _match(flat, pairs)
+    in_crowd = np.zeros(len(flat.scores), np.bool_)
+    in_crowd[pairs.rows[flat.truth_is_crowd[pairs.truths]]] = True
     used = np.zeros(len(flat.truth_classes), np.bool_)
     used[matched[matched >= 0]] = True
-    wrong = np.flatnonzero((matched < 0) & ~_in_crowd(flat))
+    wrong = np.flatnonzero((matched < 0) & ~in_crowd)
     own, other = _nearest(flat, wrong)
     localization = (own.ious >= BACKGROUND_IOU) & (own.ious <= FOREGROUND_IOU)
     classification = ~localization & (other.ious >= FOREGROUND_IOU)
@@ -99,9 +102,8 @@ def count_errors(images: Sequence[ApImage]) -> ErrorCounts:
     )
 
 
-def _match(flat: FlatImages) -> Integers:
+def _match(flat: FlatImages, pairs: Pairs) -> Integers:
     """Return (n,) the object that each detection found, -1 for none; crowds are none."""
-    pairs = overlapping_pairs(flat, np.arange(len(flat.scores)), FOREGROUND_IOU)
     single = ~flat.truth_is_crowd[pairs.truths]
     pairs = Pairs(pairs.rows[single], pairs.truths[single], pairs.ious[single])
     none_ignored = np.zeros(len(flat.truth_classes), np.bool_)
@@ -109,9 +111,28 @@ def _match(flat: FlatImages) -> Integers:
     return match_greedily(flat, pairs, thresholds, ignored=none_ignored, last_of_equals=False)[:, 0]
 
 
-def _in_crowd(flat: FlatImages) -> Booleans:
-    """Return (n,) whether each detection lies in a crowd of its class."""
-    pairs = overlapping_pairs(flat, np.arange(len(flat.scores)), FOREGROUND_IOU)
-    inside = np.zeros(len(flat.scores), np.bool_)
-    inside[pairs.rows[flat.truth_is_crowd[pairs.truths]]] = True
-    return inside
+def _nearest(flat: FlatImages, rows: Integers) -> tuple[_Best, _Best]:
+    """Return the best object of the own class and the best one of another class, for the detections ``rows``."""
+    own = _Best(np.zeros(len(rows)), np.full(len(rows), -1))
+    other = _Best(np.zeros(len(rows)), np.full(len(rows), -1))
+    single = np.flatnonzero(~flat.truth_is_crowd)
+    # Images of truth ascend, so that no order has to be made.
+    for first, second in common_pairs(flat.images[rows], flat.truth_images[single]):
+        truths = single[second]
+        ious = overlaps(flat.boxes[rows[first]], flat.truth_boxes[truths])
+        same = flat.classes[rows[first]] == flat.truth_classes[truths]
+        _enter(own, first, truths, np.where(same, ious, 0.0))
+        _enter(other, first, truths, np.where(same, 0.0, ious))
+    return own, other
+
+
+def _enter(best: _Best, rows: Integers, truths: Integers, ious: Floats) -> None:
+    """Write the largest IoU of each of ``rows``, and the first truth that has it; equal rows stand together."""
+    firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+    if not len(firsts):
+        return
+    largest = np.maximum.reduceat(ious, firsts)
+    lengths = np.diff(firsts, append=len(rows))
+    places = np.where(ious == np.repeat(largest, lengths), np.arange(len(rows)), len(rows))
+    best.ious[rows[firsts]] = largest
+    best.truths[rows[firsts]] = truths[np.minimum.reduceat(places, firsts)]

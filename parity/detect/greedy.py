@@ -100,7 +100,7 @@ def _rounds(
     order = np.lexsort((equals, -pairs.ious, ignored[pairs.truths], pairs.rows, turns))
     ends = np.flatnonzero(np.diff(turns[order], append=-1)) + 1
     begin = 0
-    for end in ends:
+    for end in ends.tolist():
         part = order[begin:end]
         yield pairs.rows[part], pairs.truths[part], pairs.ious[part]
         begin = end

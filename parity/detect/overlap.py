@@ -59,7 +59,9 @@ def overlaps(first: Floats, second: Floats, is_crowd: NDArray[np.bool_] | None =
     whole = first_area + second_area - common
     if is_crowd is not None:
         whole = np.where(is_crowd, first_area, whole)
-    return np.divide(common, whole, out=np.zeros_like(common), where=common > 0)
+    ious = np.zeros(len(common))
+    np.divide(common, whole, out=ious, where=common > 0)
+    return ious
 
 
 def _parts(boxes: Floats) -> tuple[Floats, Floats, Floats]:
