@@ -7,51 +7,16 @@ from typing import TYPE_CHECKING
 from parity.case.mistakes import expected_one_of, join_path
 from parity.case.model import GateRule
 from parity.case.regions import matches
-from parity.decoded import Task
+from parity.detect.figures import FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parity.case.mistakes import Mistakes
     from parity.case.schema_decode import GateTable
+    from parity.decoded import Task
 
-_TRUE_DETECTION = (
-    *("true_ap_reference", "true_ap_candidate", "true_ap_drop", "true_ap_drop_low", "true_ap_drop_high"),
-    *("true_ap50_reference", "true_ap50_candidate", "true_ap50_drop"),
-)
-_TRUE_CLASSIFICATION = (
-    *("accuracy_reference", "accuracy_candidate"),
-    *("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high"),
-)
-_NEEDS_ANNOTATIONS = frozenset({*_TRUE_DETECTION, *_TRUE_CLASSIFICATION})
-
-FIGURE_NAMES: dict[Task, tuple[str, ...]] = {
-    Task.DETECTION: (
-        *("image_count", "reference_count", "candidate_count", "matched_share", "iou_mean", "iou_p5", "iou_min"),
-        *("corner_shift_p50", "corner_shift_p99", "corner_shift_max"),
-        *("score_difference_mean", "score_difference_p99", "score_difference_max", "score_bias"),
-        *("class_flip_share", "missed_share", "extra_share", "duplicate_share", "borderline_share"),
-        *("absent_class_count", "score_rank_correlation", "f1", "empty_image_count", "ap", "ap50", "ap75"),
-        *("tide_localization", "tide_classification", "tide_both", "tide_duplicate", "tide_background", "tide_missed"),
-        *_TRUE_DETECTION,
-        *("mask_iou_mean", "mask_iou_min", "oks_mean", "oks_min"),
-    ),
-    Task.CLASSIFICATION: (
-        *("image_count", "top1_agreement", "top5_agreement", "flip_share", "small_margin_flip_share"),
-        *("small_margin_share", "margin_p5"),
-        *("score_difference_mean", "score_difference_p99", "score_difference_max", "score_bias"),
-        *_TRUE_CLASSIFICATION,
-    ),
-    Task.LANES: (
-        *("image_count", "reference_point_count", "candidate_point_count", "point_agreement"),
-        *("missed_point_share", "extra_point_share", "point_shift_p50", "point_shift_p99", "point_shift_max"),
-        *("lane_agreement", "attribute_agreement"),
-    ),
-    Task.SEGMENTATION: (
-        *("image_count", "pixel_agreement", "class_iou_mean", "class_iou_min", "boundary_flip_share", "flip_share"),
-    ),
-}
-"""The figures that a gate can stand on, by task."""
+_AGAINST_TRUTH = ("true_", "accuracy_")
 
 
 def build_gates(
@@ -96,7 +61,8 @@ def _check_limits(path: str, table: GateTable, mistakes: Mistakes) -> None:
 
 
 def _check_figure(path: str, figure: str, task: Task, mistakes: Mistakes, *, has_annotations: bool) -> None:
-    if figure not in FIGURE_NAMES[task]:
-        mistakes.add(path, expected_one_of(figure, FIGURE_NAMES[task]))
-    elif figure in _NEEDS_ANNOTATIONS and not has_annotations:
+    known = [spec.name for spec in FIGURES[task]]
+    if figure not in known:
+        mistakes.add(path, expected_one_of(figure, known))
+    elif figure.startswith(_AGAINST_TRUTH) and not has_annotations:
         mistakes.add(path, f"{figure} is measured against what is really in the images; add [annotations]")
