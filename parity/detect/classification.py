@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.agreement import ClassAgreement, Finding, ImageAgreement
+from parity.decoded import Task
 from parity.detect.bootstrap import share_interval
+from parity.detect.figures import figures_of
 from parity.detect.protocol import Measured
-from parity.detect.wording import add_flaws, class_name, figures, least_agreeing, share, squash, worst_findings
+from parity.detect.wording import add_flaws, class_name, least_agreeing, share, squash, worst_findings
 from parity.errors import StructureError
 
 if TYPE_CHECKING:
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from parity.agreement import Figure
     from parity.decoded import Classification
     from parity.detect.protocol import ImageKey, Truth
 
     Floats = NDArray[np.float64]
+    Values = dict[str, float | None]
 
 _SHOWN = 5
 """How many classes are the top ones."""
@@ -35,9 +37,9 @@ class _Seen:
     """What was seen of one image.
 
     ``first`` and ``candidate_first`` are each side's first class, -1 where its scores are not all finite; ``score`` and
-    ``candidate_score`` are theirs. ``margin`` is the reference's first score less its second. ``shift`` is the largest difference of a score, ``bias``
-    that of the reference's first class, candidate less reference. All are NaN where a side is not finite. ``truth`` is
-    -1 where it is not known.
+    ``candidate_score`` are theirs. ``margin`` is the reference's first score less its second. ``shift`` is the largest
+    difference of a score, ``bias`` that of the reference's first class, candidate less reference; these three are NaN
+    where a side is not finite. ``truth`` is -1 where it is not known.
     """
 
     image: ImageKey
@@ -101,7 +103,10 @@ class ClassificationAgreement:
     def result(self) -> Measured:
         """Return what was measured over all images."""
         return Measured(
-            figures=(*self._agreement_figures(), *self._score_figures(), *self._accuracy_figures()),
+            figures=figures_of(
+                Task.CLASSIFICATION,
+                {**self._agreement_figures(), **self._score_figures(), **self._accuracy_figures()},
+            ),
             findings=worst_findings(found for seen in self._seen if (found := self._finding(seen))),
             images=least_agreeing(_image_agreement(seen) for seen in self._seen),
             classes=tuple(self._class_rows()),
@@ -122,51 +127,48 @@ class ClassificationAgreement:
     def _is_small(self, seen: _Seen) -> bool:
         return seen.margin <= self._small_margin
 
-    def _agreement_figures(self) -> tuple[Figure, ...]:
+    def _agreement_figures(self) -> Values:
         count = len(self._seen)
         flips = [seen for seen in self._seen if seen.is_flip]
         small = sum(map(self._is_small, flips))
         top = [seen.top_share for seen in self._seen] if (self._class_count or 0) > _SHOWN else []
-        return (
-            *figures("count", image_count=count),
-            *figures(
-                "share",
-                top1_agreement=share(count - len(flips), count),
-                top5_agreement=share(sum(top), len(top)),
-                flip_share=share(len(flips) - small, count),
-                small_margin_flip_share=share(small, count),
-                small_margin_share=share(sum(map(self._is_small, self._seen)), count),
-            ),
-        )
+        return {
+            "image_count": count,
+            "top1_agreement": share(count - len(flips), count),
+            "top5_agreement": share(sum(top), len(top)),
+            "flip_share": share(len(flips) - small, count),
+            "small_margin_flip_share": share(small, count),
+            "small_margin_share": share(sum(map(self._is_small, self._seen)), count),
+        }
 
-    def _score_figures(self) -> tuple[Figure, ...]:
+    def _score_figures(self) -> Values:
         margins, shifts, biases = (
             _finite([getattr(seen, name) for seen in self._seen]) for name in ("margin", "shift", "bias")
         )
-        return figures(
-            "score",
-            margin_p5=float(np.quantile(margins, 0.05)) if margins.size else None,
-            score_difference_mean=float(shifts.mean()) if shifts.size else None,
-            score_difference_p99=float(np.quantile(shifts, 0.99)) if shifts.size else None,
-            score_difference_max=float(shifts.max()) if shifts.size else None,
-            score_bias=float(biases.mean()) if biases.size else None,
-        )
+        if not shifts.size:
+            return {}
+        return {
+            "margin_p5": float(np.quantile(margins, 0.05)),
+            "score_difference_mean": float(shifts.mean()),
+            "score_difference_p99": float(np.quantile(shifts, 0.99)),
+            "score_difference_max": float(shifts.max()),
+            "score_bias": float(biases.mean()),
+        }
 
-    def _accuracy_figures(self) -> tuple[Figure, ...]:
+    def _accuracy_figures(self) -> Values:
         known = [seen for seen in self._seen if seen.truth >= 0]
-        if not known:
-            return ()
-        reference = np.array([seen.first == seen.truth for seen in known])
-        candidate = np.array([seen.candidate_first == seen.truth for seen in known])
+        reference = np.array([seen.first == seen.truth for seen in known], np.bool_)
+        candidate = np.array([seen.candidate_first == seen.truth for seen in known], np.bool_)
         interval = share_interval(reference, candidate, seed=_SEED)
-        return figures(
-            "share",
-            accuracy_reference=float(reference.mean()),
-            accuracy_candidate=float(candidate.mean()),
-            accuracy_drop=float(reference.mean() - candidate.mean()),
-            accuracy_drop_low=interval[0] if interval else None,
-            accuracy_drop_high=interval[1] if interval else None,
-        )
+        if interval is None:
+            return {}
+        return {
+            "accuracy_reference": float(reference.mean()),
+            "accuracy_candidate": float(candidate.mean()),
+            "accuracy_drop": float(reference.mean() - candidate.mean()),
+            "accuracy_drop_low": interval[0],
+            "accuracy_drop_high": interval[1],
+        }
 
     def _finding(self, seen: _Seen) -> Finding | None:
         """Return what is to be told of an image; None where its scores moved by no more than a small margin."""
@@ -232,7 +234,7 @@ def _look(image: ImageKey, reference: Floats, candidate: Floats, truth: int) -> 
     first, second = _first(reference), _first(candidate)
     finite = first >= 0 and second >= 0
     moved = candidate - reference if finite else np.full(1, np.nan)
-    shown = set(_top(reference)) & set(_top(candidate)) if finite else set()
+    shown = _top(reference) & _top(candidate) if finite else set()
     return _Seen(
         image=image,
         first=first,
@@ -252,8 +254,8 @@ def _first(scores: Floats) -> int:
     return int(np.argmax(scores)) if np.isfinite(scores).all() else -1
 
 
-def _top(scores: Floats) -> list[int]:
-    return np.argsort(-scores, kind="stable")[:_SHOWN].tolist()
+def _top(scores: Floats) -> set[int]:
+    return set(map(int, np.argsort(-scores, kind="stable")[:_SHOWN]))
 
 
 def _margin(scores: Floats) -> float:

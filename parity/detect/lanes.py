@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.agreement import ClassAgreement, Finding, ImageAgreement
+from parity.decoded import Task
+from parity.detect.figures import figures_of
 from parity.detect.protocol import Measured
-from parity.detect.wording import add_flaws, figures, least_agreeing, share, squash, worst_findings
+from parity.detect.wording import add_flaws, least_agreeing, share, squash, worst_findings
 from parity.errors import StructureError
 
 if TYPE_CHECKING:
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from parity.agreement import Figure
     from parity.decoded import Lanes
     from parity.detect.protocol import ImageKey, Truth
 
     Booleans = NDArray[np.bool_]
     Floats = NDArray[np.float64]
+    Values = dict[str, float | None]
 
 _SIDES = ("reference", "candidate")
 
@@ -53,14 +55,12 @@ class _Seen:
     @property
     def on_both(self) -> Booleans:
         """Return (lanes,) whether a lane has a point on both sides."""
-        both: Booleans = self.reference.any(axis=1) & self.candidate.any(axis=1)
-        return both
+        return _is_there(self.reference) & _is_there(self.candidate)
 
     @property
     def on_either(self) -> Booleans:
         """Return (lanes,) whether a lane has a point on a side."""
-        either: Booleans = (self.reference | self.candidate).any(axis=1)
-        return either
+        return _is_there(self.reference | self.candidate)
 
     @property
     def same_attributes(self) -> Booleans:
@@ -72,7 +72,7 @@ class _Seen:
 class LaneAgreement:
     """Measures how far two lane detectors agree; see ``parity.detect.protocol.Agreement``.
 
-    Lanes are compared by their number: a lane detector of row anchors gives each lane its place. Truth is not looked at.
+    Lanes are compared by their number: a detector on row anchors gives each lane its place. Truth is not looked at.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class LaneAgreement:
         self._seen.append(
             _Seen(
                 image,
-                np.isfinite(reference.points).all(axis=2),
-                np.isfinite(candidate.points).all(axis=2),
+                _present(reference.points),
+                _present(candidate.points),
                 np.stack([reference.points, candidate.points]),
                 np.linalg.norm(candidate.points - reference.points, axis=2),
                 np.stack([reference.attributes, candidate.attributes]),
@@ -115,7 +115,7 @@ class LaneAgreement:
     def result(self) -> Measured:
         """Return what was measured over all images."""
         return Measured(
-            figures=(*self._point_figures(), *self._shift_figures(), *self._lane_figures()),
+            figures=figures_of(Task.LANES, {**self._point_figures(), **self._shift_figures(), **self._lane_figures()}),
             findings=worst_findings(found for seen in self._seen for found in self._findings(seen)),
             images=least_agreeing(map(_image_agreement, self._seen)),
             classes=self._lane_rows(),
@@ -123,36 +123,33 @@ class LaneAgreement:
             flaws=dict(self._flaws),
         )
 
-    def _point_figures(self) -> tuple[Figure, ...]:
-        reference, candidate = (
-            _join([seen.reference for seen in self._seen]),
-            _join([seen.candidate for seen in self._seen]),
-        )
-        expected, found = int(reference.sum()), int(candidate.sum())
-        common = int((reference & candidate).sum())
-        return (
-            *figures("count", image_count=len(self._seen), reference_point_count=expected, candidate_point_count=found),
-            *figures(
-                "share",
-                point_agreement=share(int((reference == candidate).sum()), reference.size),
-                missed_point_share=share(expected - common, expected),
-                extra_point_share=share(found - common, found),
-            ),
-        )
+    def _point_figures(self) -> Values:
+        reference = _join([seen.reference for seen in self._seen])
+        candidate = _join([seen.candidate for seen in self._seen])
+        expected, found, common = int(reference.sum()), int(candidate.sum()), int((reference & candidate).sum())
+        return {
+            "image_count": len(self._seen),
+            "reference_point_count": expected,
+            "candidate_point_count": found,
+            "point_agreement": share(int((reference == candidate).sum()), reference.size),
+            "missed_point_share": share(expected - common, expected),
+            "extra_point_share": share(found - common, found),
+        }
 
-    def _shift_figures(self) -> tuple[Figure, ...]:
+    def _shift_figures(self) -> Values:
         shifts = np.concatenate([np.empty(0), *(seen.shifts[seen.reference & seen.candidate] for seen in self._seen)])
-        p50, p99, largest = np.quantile(shifts, [0.5, 0.99, 1.0]).tolist() if shifts.size else (None, None, None)
-        return figures("px", point_shift_p50=p50, point_shift_p99=p99, point_shift_max=largest)
+        if not shifts.size:
+            return {}
+        p50, p99, largest = np.quantile(shifts, [0.5, 0.99, 1.0]).tolist()
+        return {"point_shift_p50": p50, "point_shift_p99": p99, "point_shift_max": largest}
 
-    def _lane_figures(self) -> tuple[Figure, ...]:
+    def _lane_figures(self) -> Values:
         both, either = _join([seen.on_both for seen in self._seen]), _join([seen.on_either for seen in self._seen])
         same = _join([seen.same_attributes[:, seen.on_both] for seen in self._seen])
-        return figures(
-            "share",
-            lane_agreement=share(int(both.sum()), int(either.sum())),
-            attribute_agreement=share(int(same.sum()), same.size),
-        )
+        return {
+            "lane_agreement": share(int(both.sum()), int(either.sum())),
+            "attribute_agreement": share(int(same.sum()), same.size),
+        }
 
     def _findings(self, seen: _Seen) -> Iterator[Finding]:
         for lane in np.flatnonzero(seen.on_either).tolist():
@@ -168,8 +165,8 @@ class LaneAgreement:
             return
         (x, y), (new_x, new_y) = seen.points[0, lane, anchor], seen.points[1, lane, anchor]
         text = (
-            f"{seen.image.name}: lane {lane} moved by up to {largest:.2f} px, at anchor {anchor} from ({x:.1f}, {y:.1f}) "
-            f"to ({new_x:.1f}, {new_y:.1f})"
+            f"{seen.image.name}: lane {lane} moved by up to {largest:.2f} px, "
+            f"at anchor {anchor} from ({x:.1f}, {y:.1f}) to ({new_x:.1f}, {new_y:.1f})"
         )
         yield Finding("lane moved", seen.image.name, text, severity=squash(largest))
 
@@ -252,6 +249,18 @@ def _image_agreement(seen: _Seen) -> ImageAgreement:
     return ImageAgreement(
         seen.image.name, seen.image.feed, seen.image.row, present * (1.0 + closeness + kept) / 3.0, counts
     )
+
+
+def _is_there(points: Booleans) -> Booleans:
+    """Return (lanes,) whether a lane has a point."""
+    found: Booleans = np.any(points, axis=1)
+    return found
+
+
+def _present(points: Floats) -> Booleans:
+    """Return (lanes, anchors) whether there is a point."""
+    finite = np.isfinite(points)
+    return finite[..., 0] & finite[..., 1]
 
 
 def _join(parts: list[Booleans]) -> Booleans:

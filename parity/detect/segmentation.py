@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.agreement import ClassAgreement, Finding, ImageAgreement
+from parity.decoded import Task
+from parity.detect.figures import figures_of
 from parity.detect.protocol import Measured
-from parity.detect.wording import add_flaws, class_name, figures, least_agreeing, share, worst_findings
+from parity.detect.wording import add_flaws, class_name, least_agreeing, share, worst_findings
 from parity.errors import StructureError
 
 if TYPE_CHECKING:
@@ -95,19 +97,16 @@ class SegmentationAgreement:
         ious = _class_ious(self._table)
         known = ious[~np.isnan(ious)]
         return Measured(
-            figures=(
-                *figures("count", image_count=len(self._seen)),
-                *figures("share", pixel_agreement=share(pixels - flips, pixels)),
-                *figures(
-                    "iou",
-                    class_iou_mean=float(known.mean()) if known.size else None,
-                    class_iou_min=float(known.min()) if known.size else None,
-                ),
-                *figures(
-                    "share",
-                    boundary_flip_share=share(boundary, pixels) if self._has_margins else None,
-                    flip_share=share(flips - boundary, pixels),
-                ),
+            figures=figures_of(
+                Task.SEGMENTATION,
+                {
+                    "image_count": len(self._seen),
+                    "pixel_agreement": share(pixels - flips, pixels),
+                    "class_iou_mean": float(known.mean()) if known.size else None,
+                    "class_iou_min": float(known.min()) if known.size else None,
+                    "boundary_flip_share": share(boundary, pixels) if self._has_margins else None,
+                    "flip_share": share(flips - boundary, pixels),
+                },
             ),
             findings=worst_findings(self._findings),
             images=least_agreeing(map(_image_agreement, self._seen)),
@@ -184,7 +183,9 @@ def _class_ious(table: Integers) -> NDArray[np.float64]:
     """Return (c,) the IoU of both sides' pixels of each class, NaN where neither side has any."""
     common = np.diag(table).astype(np.float64)
     either = table.sum(axis=0) + table.sum(axis=1) - common
-    return np.divide(common, either, out=np.full(len(table), np.nan), where=either > 0)
+    ious = np.full(len(table), np.nan)
+    np.divide(common, either, out=ious, where=either > 0)
+    return ious
 
 
 def _image_agreement(seen: _Seen) -> ImageAgreement:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.agreement import Figure
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -32,11 +30,6 @@ def share(part: float, whole: float) -> float | None:
 def squash(value: float) -> float:
     """Return a value of 0 and more as one under 1, in the same order."""
     return value / (1.0 + value)
-
-
-def figures(unit: str, **values: float | None) -> tuple[Figure, ...]:
-    """Return figures of one unit by their names."""
-    return tuple(Figure(name, value, unit) for name, value in values.items())
 
 
 def worst_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
