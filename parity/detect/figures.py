@@ -80,10 +80,12 @@ _CLASSIFICATION = (
     FigureSpec("small_margin_flip_share", "share", "images whose best class changed where the reference was not sure"),
     FigureSpec("small_margin_share", "share", "images in which the reference is not sure"),
     FigureSpec("margin_p5", "score", "best less second score that 95 % of the reference's images reach"),
-    FigureSpec("score_difference_mean", "score", "mean absolute difference of scores"),
-    FigureSpec("score_difference_p99", "score", "the same, 99 % of the scores at most"),
-    FigureSpec("score_difference_max", "score", "the same, the worst"),
-    FigureSpec("score_bias", "score", "mean of candidate less reference: a shift to one side"),
+    FigureSpec("score_difference_mean", "score", "mean over images of how far the score that moved the most moved"),
+    FigureSpec("score_difference_p99", "score", "the same, 99 % of the images at most"),
+    FigureSpec("score_difference_max", "score", "the same, the worst image"),
+    FigureSpec(
+        "score_bias", "score", "mean of candidate less reference, of the reference's best class: a shift to one side"
+    ),
     FigureSpec("accuracy_reference", "share", "images that the reference has right, by annotations"),
     FigureSpec("accuracy_candidate", "share", "images that the candidate has right"),
     FigureSpec("accuracy_drop", "share", "reference less candidate"),

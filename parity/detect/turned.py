@@ -40,12 +40,14 @@ def turned_shifts(first: Floats, second: Floats) -> Floats:
     with its sides exchanged: of the four ways to count, the one with the smallest shift is taken.
     """
     ways = [_farthest(first, np.roll(second, start, axis=1)) for start in range(4)]
-    return np.min(ways, axis=0)
+    least: Floats = np.min(ways, axis=0)
+    return least
 
 
 def _farthest(first: Floats, second: Floats) -> Floats:
     difference = second - first
-    return np.hypot(difference[..., 0], difference[..., 1]).max(axis=1, initial=0.0)
+    farthest: Floats = np.hypot(difference[..., 0], difference[..., 1]).max(axis=1)
+    return farthest
 
 
 def _enclosures_meet(first: Floats, second: Floats) -> Booleans:
