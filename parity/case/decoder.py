@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,19 @@ import numpy as np
 
 from parity.case.user_arrays import Layout, convert
 from parity.case.user_code import iterate, load_function
-from parity.decode import decode
+from parity.decode import DetectionSettings, decode
+from parity.decode.rows import make_detections
 from parity.decoded import Classification, Detections, LabelMap, Lanes, Task
 from parity.errors import DecodeError, FeedError
+from parity.preprocess import Geometry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.case.model import Case
+    from parity.case.model import Case, Decoding
     from parity.decoded import Decoded
-    from parity.preprocess import Geometry
 
-Decoder = Callable[[Mapping[str, np.ndarray], Sequence["Geometry"]], tuple["Decoded", ...]]
+Decoder = Callable[[Mapping[str, np.ndarray], Sequence[Geometry]], tuple["Decoded", ...]]
 """Every output of a feed by name, batch axis included, and where each image lies -> one result an image."""
 
 _TYPES: dict[Task, type[Any]] = {
@@ -64,10 +64,11 @@ def open_decoder(case: Case) -> Decoder:
     settings = decoding.settings
     if settings is not None:
         return lambda outputs, geometry: decode(settings, outputs, geometry)
-    return _open_function(case.folder, decoding.function, decoding.task)
+    return _open_function(case.folder, decoding)
 
 
-def _open_function(folder: Path, reference: str, task: Task) -> Decoder:
+def _open_function(folder: Path, decoding: Decoding) -> Decoder:
+    reference = decoding.function
     try:
         function = load_function(folder, reference)
     except FeedError as error:
@@ -84,14 +85,14 @@ def _open_function(folder: Path, reference: str, task: Task) -> Decoder:
             found = f"more than {len(geometry)}" if len(items) > len(geometry) else str(len(items))
             raise DecodeError(f"{reference}: gave {found} results; expected {len(geometry)}, one an image of the feed")
         return tuple(
-            _checked(item, task, one, f"{reference}: image {number}")
+            _checked(item, decoding, one, f"{reference}: image {number}")
             for number, (item, one) in enumerate(zip(items, geometry, strict=True))
         )
 
     return run
 
 
-def _checked(item: object, task: Task, geometry: Geometry, where: str) -> Decoded:
+def _checked(item: object, decoding: Decoding, geometry: Geometry, where: str) -> Decoded:
     """Return one result with its arrays converted; of detections, without rows that cannot be and highest score first.
 
     Raises
@@ -99,7 +100,7 @@ def _checked(item: object, task: Task, geometry: Geometry, where: str) -> Decode
     DecodeError
         It is no such result. ``where`` stands before the message.
     """
-    kind, layouts = _TYPES[task], _LAYOUTS[task]
+    kind, layouts = _TYPES[decoding.task], _LAYOUTS[decoding.task]
     if isinstance(item, kind):
         values: Mapping[str, object] = {name: getattr(item, name) for name in layouts}
         flaws = item.flaws
@@ -115,9 +116,9 @@ def _checked(item: object, task: Task, geometry: Geometry, where: str) -> Decode
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not known; expected {', '.join(layouts)}")
         result = kind(**convert(values, layouts), flaws=dict(flaws))
-        return _cleaned(result, geometry) if isinstance(result, Detections) else _counted(result)
     except ValueError as error:
         raise DecodeError(f"{where}: {error}") from error
+    return _cleaned(result, geometry, decoding.class_names) if isinstance(result, Detections) else _counted(result)
 
 
 def _counted(result: Classification | Lanes | LabelMap) -> Decoded:
@@ -127,29 +128,17 @@ def _counted(result: Classification | Lanes | LabelMap) -> Decoded:
     return result
 
 
-def _cleaned(found: Detections, geometry: Geometry) -> Detections:
-    if len(found) and found.classes.min() < 0:
-        raise ValueError(f"'classes' holds {found.classes.min()}; expected numbers from 0 on")
-    reasons = {
-        "nan score": np.isnan(found.scores),
-        "non-finite box": ~np.isfinite(found.boxes).all(axis=1),
-        "inverted box": (found.boxes[:, 2:] < found.boxes[:, :2]).any(axis=1),
-    }
-    left_out = np.zeros(len(found), np.bool_)
-    flaws = Counter(found.flaws)
-    for reason, rows in reasons.items():
-        flaws[reason] += int((rows & ~left_out).sum())
-        left_out |= rows
-    kept = np.flatnonzero(~left_out)
-    rows = kept[np.argsort(-found.scores[kept], kind="stable")]
-    size = [geometry.original_width, geometry.original_height] * 2
-    taken = found.take(rows)
-    return Detections(
-        boxes=taken.boxes.clip(0, size),
-        scores=taken.scores,
-        classes=taken.classes,
-        corners=taken.corners,
-        keypoints=taken.keypoints,
-        masks=taken.masks,
-        flaws={reason: count for reason, count in flaws.items() if count},
+def _cleaned(found: Detections, geometry: Geometry, class_names: Sequence[str]) -> Detections:
+    """Return what a family's decoder would make of the rows: damage counted and left out, clipped, best first."""
+    # The boxes are in image pixels already, and how many there are is the function's business.
+    image = Geometry(geometry.original_height, geometry.original_width)
+    settings = DetectionSettings(
+        name="python", class_names=list(class_names), ap_score_threshold=0, max_detections=max(len(found), 1)
+    )
+    return make_detections(
+        *(found.boxes, found.scores, found.classes, image, settings),
+        keypoints=found.keypoints,
+        corners=found.corners,
+        masks=found.masks,
+        flaws=found.flaws,
     )

@@ -47,8 +47,7 @@ def decode_spec(families: Mapping[str, Family]) -> Any:
     """Return the type of ``[decode]``: the settings of every decoder, told by their name, and ``python``."""
     branches = [Annotated[family.settings, Tag(f"@{key}")] for key, family in families.items()]
     python = Annotated[PythonDecodeTable, Tag("@python")]
-    # A union of one is no union, which a discriminator could tell apart.
-    return Annotated[Union[(*branches, python)], Discriminator(name)] if branches else python
+    return Annotated[Union[(*branches, python)], Discriminator(name)]
 
 
 if TYPE_CHECKING:

@@ -63,13 +63,13 @@ def test_a_function_gives_one_result_an_image(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_are_left_out_and_counted_and_boxes_are_clipped(tmp_path: Path) -> None:
     found = rows_of(
         tmp_path,
-        "{'boxes': [[0, 0, 9, 9], [-5, -5, 99, 99], [5, 0, 1, 9], [0, 0, np.nan, 1], [0, 0, np.inf, 1], [1, 1, 2, 2]],"
-        " 'scores': [0.1, 0.9, 0.8, 0.7, 0.6, np.nan], 'classes': [0, 1, 2, 3, 4, 5],"
+        "{'boxes': [[0, 0, 9, 9], [-5, -5, 99, 99], [5, 0, 1, 9], [0, 0, np.nan, 1], [0, 0, 1, 1], [1, 1, 2, 2]],"
+        " 'scores': [0.1, 0.9, 0.8, 0.7, 0.6, np.nan], 'classes': [0, 1, 2, 3, -4, 5],"
         " 'keypoints': np.arange(36.0).reshape(6, 2, 3), 'masks': np.eye(6, dtype=bool)[:, None]}",
     )
     np.testing.assert_array_equal(found.boxes, [[0, 0, 30, 20], [0, 0, 9, 9]])
     assert found.classes.tolist() == [1, 0]
-    assert found.flaws == {"nan score": 1, "non-finite box": 2, "inverted box": 1}
+    assert found.flaws == {"nan score": 1, "non-finite box": 1, "inverted box": 1, "no such class": 1}
     assert found.keypoints is not None
     assert found.keypoints[:, 0, 0].tolist() == [6, 0]
     assert found.masks is not None
@@ -84,7 +84,7 @@ def test_an_image_without_detections_may_have_empty_lists(tmp_path: Path) -> Non
 def test_objects_of_the_package_are_taken_with_their_flaws(tmp_path: Path) -> None:
     found = rows_of(
         tmp_path,
-        "Detections(np.ones((1, 4)), np.array([np.nan]), np.array([3]), flaws={'nan score': 2, 'odd': 1})",
+        "Detections(np.array([[1, 1, 2, 2]]), np.array([np.nan]), np.array([3]), flaws={'nan score': 2, 'odd': 1})",
     )
     assert found.flaws == {"nan score": 3, "odd": 1}
 
@@ -132,11 +132,6 @@ REFUSED = {
         "[{'boxes': np.ones((1, 4)), 'scores': [1], 'classes': [1.0]}]",
         "'classes': found float64 (1,), expected whole numbers (n,)",
     ),
-    "a negative class": (
-        "detection",
-        "[{'boxes': np.ones((1, 4)), 'scores': [1], 'classes': [-1]}]",
-        "'classes' holds -1; expected numbers from 0 on",
-    ),
     "complex scores": ("classification", "[Classification(np.ones(3) * 1j)]", "'scores': found complex128 (3,)"),
     "objects": ("classification", "[{'scores': [print]}]", "'scores': found object (1,)"),
     "no array": ("classification", "[{'scores': [[1], [1, 2]]}]", "'scores' is no array"),
@@ -174,3 +169,16 @@ def test_a_function_cannot_change_the_tensors_that_other_checks_see(tmp_path: Pa
     decode = decoder_of(tmp_path, "outputs['y'][:] = 0; return [{'scores': outputs['y']}]", "classification")
     assert decode({"y": tensor}, GEOMETRY[1:])[0].scores.tolist() == [0, 0, 0]  # type: ignore[union-attr]
     assert tensor.tolist() == [1, 1, 1]
+
+
+def test_all_detections_of_a_function_stay_however_weak_and_however_many(tmp_path: Path) -> None:
+    found = rows_of(tmp_path, "{'boxes': [[1, 1, 2, 2]] * 400, 'scores': [0.0] * 400, 'classes': [0] * 400}")
+    assert len(found) == 400
+
+
+def test_a_class_beyond_the_cases_names_is_a_flaw(tmp_path: Path) -> None:
+    result = "{'boxes': [[0, 0, 1, 1]] * 2, 'scores': [1, 1], 'classes': [1, 2]}"
+    code = f"def decode(outputs, geometry):\n    return [{result}]\n"
+    case = decoded_case(tmp_path, code=code, keys='class_names = ["a", "b"]\n')
+    (found,) = open_decoder(case)({}, GEOMETRY[1:])
+    assert (found.flaws, len(found.scores)) == ({"no such class": 1}, 1)  # type: ignore[union-attr]

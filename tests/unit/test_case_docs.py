@@ -15,6 +15,7 @@ from parity.case.decoder import open_decoder
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.schema import CaseTable, ToleranceTable, VariantTable, json_schema
 from parity.case.schema_decode import AgreementTable, AnnotationsTable, GateTable, PythonDecodeTable
+from parity.decode import FAMILIES
 from parity.decoded import Detections
 from parity.detect.figures import FIGURES
 from parity.preprocess import Geometry
@@ -39,7 +40,8 @@ def test_the_example_of_agreement_shows_the_defaults() -> None:
 
 
 def test_the_example_gates_figures_of_its_task() -> None:
-    known = {spec.name for spec in FIGURES[EXAMPLES[1]["decode"]["task"]]}
+    task = FAMILIES[EXAMPLES[1]["decode"]["name"]].settings.task
+    known = {spec.name for spec in FIGURES[task]}
     assert {gate["figure"] for gate in EXAMPLES[1]["gates"]} <= known
 
 
