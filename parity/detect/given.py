@@ -79,7 +79,7 @@ def _images(given: Given | Sequence[Given]) -> Sequence[Given]:
     return [given] if isinstance(given, Detections | Mapping) else given
 
 
-def _read(given: Given, where: str) -> Detections:
+def _read(given: object, where: str) -> Detections:
     """Return one image's detections, highest score first, without rows that make no sense."""
     if isinstance(given, Detections):
         return given
