@@ -1,7 +1,8 @@
 """How fast the agreement of detections is measured, as a ratio to pycocotools on the same data in one run.
 
-Usage: ``python benchmarks/bench_agreement.py`` takes 5,000 images of 100 detections in 80 classes, some minutes because of
-pycocotools, and exits with 1 below a target; ``--smoke`` takes 50 images, where ratios say little, and always exits with 0.
+Usage: ``python benchmarks/bench_agreement.py`` takes 5,000 images of 100 detections in 80 classes, a minute because of
+pycocotools, and exits with 1 below a target; ``--smoke`` takes 50 images, where ratios say little, and always exits
+with 0.
 """
 
 from __future__ import annotations
