@@ -68,6 +68,11 @@ class _Allowance:
     why: str
 
 
+# Measured on the detector of cases/shapes_yolo, forecast on 64 images with 213 detections, none lost at any precision:
+# mean and fifth percentile of the IoU, 99th percentile of score differences, mean score shift. Each allowance leaves
+# room for larger models; a planted fault of the tests is outside of the widest of them.
+#   tf32 0.999 0.999 0.001 0.000    fp16 0.996 0.990 0.001 0.000    bf16 0.976 0.944 0.003 0.000
+#   int8 0.982 0.966 0.018 0.002    fp8  0.948 0.916 0.022 0.000
 _ALLOWANCES = {
     Precision.FP32: _Allowance(0.0, 0.99, 0.99, 0.01, 0.01, 0.001, 0.5, 0.0, "another order of the same sums"),
     Precision.TF32: _Allowance(0.005, 0.98, 0.95, 0.01, 0.03, 0.005, 1.0, 0.001, "10-bit mantissas in products"),
@@ -149,7 +154,13 @@ def _lane_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
 def _segmentation_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     return (
         Gate("flip_share", None, allowed.pixels, why),
-        _small_share("boundary_flip_share", "pixels between two classes may turn over, a few of them"),
+        Gate(
+            "boundary_flip_share",
+            None,
+            _BORDERLINE,
+            "pixels between two classes may turn over, a few of them",
+            only_if_measured=True,
+        ),
         Gate("class_iou_mean", allowed.iou_mean, None, why),
     )
 

@@ -83,16 +83,13 @@ def match(reference: Detections, candidate: Detections, *, iou: float) -> Matche
     iou
         The IoU from which two boxes can be a pair; greater than 0, at most 1.
     """
+    scores = reference.scores, candidate.scores
     near = find_overlaps(reference, candidate, reference.classes[:, None] == candidate.classes[None, :], iou)
-    same = _assign(near, reference.scores, candidate.scores)
-    missed = _others(len(reference), same.reference)
-    extra = _others(len(candidate), same.candidate)
-    rest = find_overlaps(
-        reference.take(missed), candidate.take(extra), np.ones((len(missed), len(extra)), np.bool_), iou
-    )
-    flips = _assign(
-        Overlaps(missed[rest.reference], extra[rest.candidate], rest.ious), reference.scores, candidate.scores
-    )
+    same = _assign(near, *scores)
+    missed, extra = _others(len(reference), same.reference), _others(len(candidate), same.candidate)
+    is_left = np.zeros((len(reference), len(candidate)), np.bool_)
+    is_left[np.ix_(missed, extra)] = True
+    flips = _assign(find_overlaps(reference, candidate, is_left, iou), *scores)
     left = np.setdiff1d(extra, flips.candidate, assume_unique=True)
     return Matches(
         reference=np.concatenate([same.reference, flips.reference]),
@@ -108,6 +105,8 @@ def match(reference: Detections, candidate: Detections, *, iou: float) -> Matche
 def find_overlaps(first: Detections, second: Detections, allowed: Booleans, iou: float) -> Overlaps:
     """Return the ``allowed`` pairs, (n, m) bool, whose IoU is at least ``iou``."""
     one, other = np.nonzero(allowed)
+    if not len(one):
+        return Overlaps(one, other, np.empty(0))
     found = overlaps(first.boxes[one], second.boxes[other])
     if first.corners is not None and second.corners is not None:
         # The boxes that enclose turned ones may overlap less than what they enclose, but never not at all.
