@@ -140,7 +140,10 @@ def match_images(images: Sequence[ApImage], max_detections: int | None = None) -
         class_begin=class_begin,
         truth_images=flat.truth_images[~ignored],
         truth_classes=flat.truth_classes[~ignored],
-        hits=tuple(_hits(column[by_score], ignored, too_large, class_begin) for column in matched.T),
+        # One copy by threshold: its rows are read again and again.
+        hits=tuple(
+            _hits(column, ignored, too_large, class_begin) for column in np.ascontiguousarray(matched[by_score].T)
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.detect.ap_images import flatten
-from parity.detect.greedy import Pairs, match_greedily, overlapping_pairs
+from parity.detect.greedy import match_greedily, overlapping_pairs
 from parity.detect.overlap import common_pairs, overlaps
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from parity.detect.ap_images import ApImage, FlatImages
+    from parity.detect.greedy import Pairs
 
     Booleans = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -104,8 +105,7 @@ def count_errors(images: Sequence[ApImage]) -> ErrorCounts:
 
 def _match(flat: FlatImages, pairs: Pairs) -> Integers:
     """Return (n,) the object that each detection found, -1 for none; crowds are none."""
-    single = ~flat.truth_is_crowd[pairs.truths]
-    pairs = Pairs(pairs.rows[single], pairs.truths[single], pairs.ious[single])
+    pairs = pairs.take(~flat.truth_is_crowd[pairs.truths])
     none_ignored = np.zeros(len(flat.truth_classes), np.bool_)
     thresholds = np.array([FOREGROUND_IOU])
     return match_greedily(flat, pairs, thresholds, ignored=none_ignored, last_of_equals=False)[:, 0]

@@ -37,6 +37,10 @@ class Pairs:
     truths: Integers
     ious: Floats
 
+    def take(self, rows: Booleans) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(self.rows[rows], self.truths[rows], self.ious[rows])
+
 
 def overlapping_pairs(flat: FlatImages, rows: Integers, minimum: float) -> Pairs:
     """Return the pairs of one image and class whose IoU is at least ``minimum``; detections ``rows`` only."""
@@ -74,9 +78,12 @@ def match_greedily(
     -------
     (n, t) the row of the truth that each detection got, -1 for none.
     """
-    matched = np.full((len(flat.scores), len(thresholds)), -1)
+    matched = np.full((len(flat.scores), len(thresholds)), -1, np.int64)
+    alone = (_times(pairs.rows) == 1) & (_times(pairs.truths) == 1)
+    clear, contested = pairs.take(alone), pairs.take(~alone)
+    matched[clear.rows] = np.where(clear.ious[:, None] >= thresholds, clear.truths[:, None], -1)
     taken = np.zeros((len(flat.truth_classes), len(thresholds)), np.bool_)
-    for rows, truths, ious in _rounds(flat, pairs, ignored, last_of_equals=last_of_equals):
+    for rows, truths, ious in _rounds(flat, contested, ignored, last_of_equals=last_of_equals):
         allowed = (ious[:, None] >= thresholds) & ~taken[truths]
         firsts = np.flatnonzero(np.diff(rows, prepend=-1))
         order = np.where(allowed, np.arange(len(rows))[:, None], len(rows))
@@ -106,9 +113,16 @@ def _rounds(
         begin = end
 
 
+def _times(rows: Integers) -> Integers:
+    """Return (p,) how often each of ``rows`` is there."""
+    return np.bincount(rows)[rows]
+
+
 def _turns(flat: FlatImages, rows: Integers) -> Integers:
     """Return (n,) when it is each detection's turn in its image and class, of those among ``rows``."""
-    competing = np.unique(rows)
+    is_competing = np.zeros(len(flat.scores), np.bool_)
+    is_competing[rows] = True
+    competing = np.flatnonzero(is_competing)
     turns = np.zeros(len(flat.scores), np.int64)
     turns[competing] = rank_in_group(flat, competing)
     return turns

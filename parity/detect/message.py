@@ -29,6 +29,7 @@ def agreement_message(
     findings: Sequence[Finding],
     finding_count: int,
     *,
+    reasons: Sequence[str] = (),
     place: str,
     next_command: str,
 ) -> str:
@@ -42,13 +43,15 @@ def agreement_message(
         The worst ones, worst first; the first three make the third part.
     finding_count
         How many there were.
+    reasons
+        Sentences on what is wrong besides the figures, such as rows that make no sense.
     place
         Where: ``case / variant / check``.
     next_command
         What to run next.
     """
     values = {one.figure.name: one.figure.value for one in judged if one.figure.value is not None}
-    lines = [_what(task, judged), f"{_mismatch(task, values)}; {_many(finding_count, 'finding')}"]
+    lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_many(finding_count, 'finding')}"]
     for finding in findings[:_SHOWN_FINDINGS]:
         lines += _finding_lines(finding)
     if not findings:
@@ -68,9 +71,9 @@ def gate_sentence(judged: JudgedFigure) -> str:
     return f"{figure.name} is {figure.value:.4g}{unit}, allowed is {allowed}{reason}."
 
 
-def _what(task: Task, judged: Sequence[JudgedFigure]) -> str:
+def _what(task: Task, judged: Sequence[JudgedFigure], reasons: Sequence[str]) -> str:
     failures = [gate_sentence(one) for one in judged if one.verdict is Verdict.FAIL]
-    return " ".join([f"The {_THINGS[task]} differ from the reference's.", *failures])
+    return " ".join([f"The {_THINGS[task]} differ from the reference's.", *reasons, *failures])
 
 
 def _mismatch(task: Task, values: Values) -> str:

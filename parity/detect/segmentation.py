@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LABEL_LIMIT = 1024
 """How many classes a map may tell apart: the counts of both sides' labels are kept as a table."""
 _FINDINGS_AN_IMAGE = 5
+_NO_MARGINS = "The reference gives labels without scores: every pixel whose class changed counts as one it was sure of."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +105,7 @@ class SegmentationAgreement:
                     "pixel_agreement": share(pixels - flips, pixels),
                     "class_iou_mean": float(known.mean()) if known.size else None,
                     "class_iou_min": float(known.min()) if known.size else None,
-                    "boundary_flip_share": share(boundary, pixels) if self._has_margins else None,
+                    "boundary_flip_share": share(boundary, pixels),
                     "flip_share": share(flips - boundary, pixels),
                 },
             ),
@@ -113,6 +114,7 @@ class SegmentationAgreement:
             classes=tuple(self._class_rows(ious)),
             degenerate=self._degenerate(),
             flaws=dict(self._flaws),
+            notes=() if self._has_margins or not self._seen else (_NO_MARGINS,),
         )
 
     def _tell(

@@ -64,11 +64,12 @@ def test_flips_where_the_reference_was_not_sure_are_counted_apart_and_told_last(
     assert [finding.kind for finding in measured.findings] == ["pixel flip", "boundary flip"]
 
 
-def test_without_margins_all_flips_count_and_none_is_a_boundarys() -> None:
+def test_without_margins_all_flips_count_and_that_is_noted() -> None:
     changed = halves()
     changed[4] = 1
-    found = values(measure((LabelMap(halves()), LabelMap(changed))))
-    assert (found["boundary_flip_share"], found["flip_share"]) == (None, 0.1)
+    found = values(measured := measure((LabelMap(halves()), LabelMap(changed))))
+    assert (found["boundary_flip_share"], found["flip_share"]) == (0.0, 0.1)
+    assert "labels without scores" in measured.notes[0]
 
 
 maps = hnp.arrays(np.int64, (2, 3, 4, 5), elements=st.integers(0, 4))
