@@ -31,9 +31,9 @@ _TOLD_IOU = 0.9
 """A pair that overlaps less than this says by how much."""
 _PAIR_WORDS = ": class, score of reference | candidate"
 _MAX_QUIET_TAGS = 40
-_CORNER_RADIUS = 6
-_CENTRE_RADIUS = 10, 24
-"""The smallest and the largest mark in the middle of a box; picture pixels."""
+# The smallest and the largest mark at the corners and in the middle of a box, in picture pixels.
+_CORNER_RADIUS = 3, 6
+_CENTRE_RADIUS = 5, 24
 _KEYPOINT_RADIUS = 4
 
 
@@ -95,8 +95,10 @@ def _draw_pair(scene: _Scene, pair: int) -> None:
 def _draw_missed(scene: _Scene, row: int) -> None:
     _draw_shape(scene, scene.reference, row, Stroke(MISSED, _LOUD))
     _draw_keypoints(scene.canvas, scene.reference, row, MISSED, is_candidate=False)
-    for corner in _corners(scene.canvas, scene.reference, row):
-        filled_square(scene.canvas, corner[None], _CORNER_RADIUS, MISSED)
+    corners = _corners(scene.canvas, scene.reference, row)
+    radius = _radius(corners, 6, _CORNER_RADIUS)
+    for corner in corners:
+        filled_square(scene.canvas, corner[None], radius, MISSED)
 
 
 def _draw_extra(scene: _Scene, row: int) -> None:
@@ -107,8 +109,12 @@ def _draw_extra(scene: _Scene, row: int) -> None:
 
 def _middle(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     """Return where the middle of a shape is, (1, 2), and how large a mark there should be."""
-    radius = int(np.clip(np.ptp(corners, axis=0).min() / 6, *_CENTRE_RADIUS))
-    return corners.mean(axis=0, keepdims=True), radius
+    return corners.mean(axis=0, keepdims=True), _radius(corners, 5, _CENTRE_RADIUS)
+
+
+def _radius(corners: NDArray[np.float64], part: int, bounds: tuple[int, int]) -> int:
+    """Return how large a mark is: a part of the shorter side of its shape, within bounds."""
+    return int(np.clip(np.ptp(corners, axis=0).min() / part, *bounds))
 
 
 def _draw_shape(scene: _Scene, detections: Detections, row: int, stroke: Stroke) -> None:
