@@ -46,3 +46,9 @@ def with_error(outcome: Outcome, error: Exception) -> Outcome:
     if not isinstance(error, ParityError):
         text = f"unexpected {type(error).__name__}: {text}\nThis is a defect; run again with --debug for its traceback"
     return replace(outcome, verdict=Verdict.ERROR, headline=text.partition("\n")[0], message=text)
+
+
+def not_judged(outcome: Outcome, first: Outcome) -> Outcome:
+    """Return an outcome that hung on another one, which could not be made."""
+    because = f"not judged, because {first.check} could not be"
+    return replace(outcome, verdict=Verdict.ERROR, headline=because, message=because)
