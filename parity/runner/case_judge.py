@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from parity.errors import ParityError, RunError
 from parity.results import Outcome
+from parity.runner.decoded_observer import DecodedObserver
+from parity.runner.decoded_reference import DecodedReference
 from parity.runner.engine_judge import judge_engine
 from parity.runner.message import failure_text, not_judged, with_error
 from parity.runner.observers import Answer, OutputsObserver, observe
@@ -18,7 +20,7 @@ from parity.runner.planned import PlannedVariant, plan_variant, typed_inputs
 from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.replay import FeedNote, write_feed
 from parity.runner.rounded import RoundedOutputs
-from parity.runner.selection import OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
+from parity.runner.selection import DECODED, OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
 from parity.runner.settings import JudgeSettings, Origin, relative_path
 from parity.runner.store import TensorStore
 from parity.verdict import Verdict
@@ -49,7 +51,7 @@ class CaseJudge:
     """Judges the variants of one case.
 
     Feeds and reference outputs are made when the first variant is judged, once, and kept on disk until it is closed;
-    so are the outputs of rounded graphs that engines are compared with.
+    so are the outputs of rounded graphs that engines are compared with, and what the reference's outputs decode to.
     """
 
     def __init__(self, case: Case, settings: JudgeSettings) -> None:
@@ -60,6 +62,7 @@ class CaseJudge:
         self._store: TensorStore | None = None
         self._planned: dict[str, PlannedVariant] = {}
         self._rounded: dict[str, RoundedOutputs] = {}
+        self._decoded: DecodedReference | None = None
 
     @property
     def record(self) -> CaseRecord | None:
@@ -142,7 +145,7 @@ class CaseJudge:
     ) -> Iterator[Outcome]:
         planned = self._plan(variant)
         tell = Teller(self._case, planned, folder, self._settings.origin)
-        observers: dict[str, Observer] = {}
+        observers = self._observers(planned, folder)
         if not is_engine_backend(backend):
             yield from map(tell, judge_forecast(planned, backend, self._settings, dict(pending), observers))
             return
@@ -161,9 +164,18 @@ class CaseJudge:
             ),
         )
 
+    def _observers(self, planned: PlannedVariant, folder: RunFolder | None) -> dict[str, Observer]:
+        """Return what looks at a variant's outputs beside the ``outputs`` check."""
+        if self._case.decoding is None:
+            return {}
+        if self._decoded is None:
+            assert self._store is not None
+            self._decoded = DecodedReference(self._case, self._case.decoding, self._prepare(), self._store)
+        return {DECODED: DecodedObserver(planned, self._case.decoding, self._decoded, folder)}
+
     def close(self) -> None:
         """Free the temporary folder."""
-        self._prepared = None
+        self._prepared = self._decoded = None
         self._planned.clear()
         self._rounded.clear()
         self._stack.close()
