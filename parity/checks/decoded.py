@@ -96,8 +96,8 @@ class DecodedCheck:
         measured = self._agreement.result()
         judged = judge_figures(measured.figures, self._gates)
         new_flaws, old_flaws = _split_flaws(measured)
-        failures = [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.FAIL]
-        failures += [f"The variant has {_counted(count, reason)}, the reference none." for reason, count in new_flaws]
+        failures = [f"The variant has {_counted(count, reason)}, the reference none." for reason, count in new_flaws]
+        failures += [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.FAIL]
         doubts = [measured.degenerate] if measured.degenerate else []
         doubts += [f"The reference itself has {_counted(count, reason)}." for reason, count in old_flaws]
         doubts += [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.INCONCLUSIVE]
@@ -148,7 +148,14 @@ def gates_of(decoding: Decoding, precision: Precision, variant: str) -> tuple[Ga
 
 def open_agreement(decoding: Decoding) -> Agreement[Decoded]:
     """Return what measures a task's agreement."""
-    raise NotImplementedError
+    from parity.detect.detection import DetectionAgreement
+
+    return DetectionAgreement(
+        class_names=decoding.class_names,
+        score_threshold=decoding.score_threshold,
+        match_iou=decoding.match_iou,
+        borderline_cap=decoding.borderline_cap,
+    )
 
 
 def decoder_name(decoding: Decoding) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from parity.checks.decoded_text import gate_sentence
 from parity.checks.outputs import severity
+from parity.decoded import Task
+from parity.detect.message import agreement_message
 from parity.errors import ParityError
 from parity.judge import failure_message
 from parity.runner.settings import without_current_folder
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
+    from parity.agreement import DecodedRecord
     from parity.results import Outcome, TensorOutcome
 
 
@@ -24,6 +28,8 @@ def failure_text(outcome: Outcome, command: str) -> str:
     bad = [tensor for tensor in outcome.tensors if tensor.verdict is not Verdict.PASS]
     if outcome.verdict is Verdict.PASS:
         return ""
+    if outcome.decoded:
+        return _decoded_text(outcome, outcome.decoded, command)
     if not bad:
         return f"{outcome.headline}\nnext: {command}"
     worst = max((tensor for tensor in bad if tensor.verdict is outcome.verdict), key=severity)
@@ -38,6 +44,19 @@ def _tensor_text(outcome: Outcome, tensor: TensorOutcome, command: str) -> str:
     if tensor.difference is None or tensor.tolerance is None:
         return f"{what}\nin: {place}\nnext: {command}"
     return failure_message(what, tensor.difference, tensor.tolerance, place=place, next_command=command)
+
+
+def _decoded_text(outcome: Outcome, record: DecodedRecord, command: str) -> str:
+    """Return what the gates say in five parts, behind it what no gate stands on; that alone where no gate is missed."""
+    place = f"{outcome.case} / {outcome.variant} / {outcome.check}"
+    failing = tuple(judged for judged in record.figures if judged.verdict is Verdict.FAIL)
+    said = {gate_sentence(judged) for judged in failing}
+    others = [reason for reason in record.reasons if reason not in said]
+    if not failing:
+        return "\n".join([*others, f"in: {place}", f"next: {command}"])
+    task, findings = Task(record.task), record.findings
+    text = agreement_message(task, failing, findings, record.finding_count, place=place, next_command=command)
+    return "\n".join([text, *(f"also {reason}" for reason in others)])
 
 
 def with_error(outcome: Outcome, error: Exception) -> Outcome:
