@@ -94,10 +94,10 @@ class DecodedObserver:
         result = self._check.result()
         outcome = decoded_outcome(blank, result)
         if self._folder is not None and self._shown:
-            outcome = replace(outcome, decoded=self._with_pictures(self._folder, outcome.key, result.record))
+            outcome = replace(outcome, decoded=self._with_pictures(self._folder, outcome.key[:2], result.record))
         return outcome, result.worst_feed
 
-    def _with_pictures(self, folder: RunFolder, key: tuple[str, str, str], record: DecodedRecord) -> DecodedRecord:
+    def _with_pictures(self, folder: RunFolder, key: tuple[str, str], record: DecodedRecord) -> DecodedRecord:
         """Draw the images that agree least; where they cannot be read again, a note says so and the verdict stands."""
         worst = {self._number(image): image for image in record.images[: self._decoding.picture_count]}
         try:
