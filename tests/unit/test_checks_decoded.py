@@ -51,6 +51,7 @@ class Told:
         self.seen: list[tuple[str, Truth | None]] = []
 
     def update(self, image: ImageKey, reference: Detections, candidate: Detections, truth: Truth | None = None) -> None:
+        assert (reference.flaws, len(candidate)) == ({}, 0)
         self.seen.append((image.name, truth))
 
     def result(self) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +14,13 @@ import pytest
 
 from parity.backends import get_backend
 from parity.backends.fake import Crash, DropOutput, ExtraOutput, FakeBackend, FakeSession, Fault, WrongShape
+from parity.backends.tensorrt.backend import TensorRTBackend
+from parity.report import summary_json
 from parity.results import load_run
 from parity.runner import JudgeSettings, RunSettings, open_run, run_cases
 from parity.runner.decoded_reference import DecodedReference
 from parity.verdict import Verdict
+from tests.simulated_worker import SimulatedWorker
 from tests.tiny_detector import (
     CASE_FILE,
     CLASS,
@@ -250,3 +254,43 @@ def test_the_least_agreeing_images_have_pictures_where_there_is_a_folder() -> No
     pictures = [image.picture for image in outcome.decoded.images]
     assert len(set(pictures)) == IMAGE_COUNT
     assert all(picture is not None and (run / picture).is_file() for picture in pictures)
+
+
+def on_simulated_worker(folder: Path, text: str) -> tuple[list[Outcome], list[str]]:
+    """Judge fp16 on an engine; return the outcomes and what the worker was asked for."""
+    write_detector_case(folder, text=text)
+    worker = SimulatedWorker()
+
+    @contextmanager
+    def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
+        backend = TensorRTBackend(worker, None)
+        yield (backend,)
+        backend.close()
+
+    run = run_cases(replace(FAKE, backends=("tensorrt",), variants=("fp16",)), open_backends=open_backends)
+    return list(run.outcomes), [asked.operation for asked in worker.asked]
+
+
+def test_an_engine_is_asked_for_nothing_more_where_its_outputs_are_decoded(folder: Path) -> None:
+    start, end = CASE_FILE.index("[decode]"), CASE_FILE.index("[variants.fp32]")
+    plain, asked_plain = on_simulated_worker(folder, CASE_FILE[:start] + CASE_FILE[end:])
+    decoded, asked = on_simulated_worker(folder, CASE_FILE)
+    assert [outcome.check for outcome in plain] == ["outputs", "census", "invariants"]
+    assert [outcome.check for outcome in decoded] == ["outputs", "decoded", "census", "invariants"]
+    assert asked == asked_plain
+    assert decoded[1].verdict is Verdict.PASS
+    assert decoded[1].engine == decoded[0].engine
+
+
+def test_json_has_the_figures_with_their_gates() -> None:
+    with open_run(FAKE, fake(ChangeObjects(columns=(SCORE,), image=0, row=0, factor=0.0))) as opened:
+        opened.judge_all()
+    summary = json.loads(summary_json(opened.run, opened.folder.path))
+    [decoded] = [outcome["decoded"] for outcome in summary["outcomes"] if outcome["check"] == "decoded"]
+    missed = decoded["figures"]["missed_share"]
+    assert missed["value"] == pytest.approx(2 / (IMAGE_COUNT * SEEN))
+    assert (missed["unit"], missed["verdict"]) == ("share", "fail")
+    assert decoded["figures"]["image_count"] == {"value": IMAGE_COUNT, "unit": "count"}
+    assert {found["image"] for found in decoded["findings"]} == {"0.png", "2.png"}
+    [outputs] = [outcome for outcome in summary["outcomes"] if outcome["check"] == "outputs"]
+    assert "decoded" not in outputs
