@@ -11,8 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from parity.agreement import DecodedRecord  # noqa: TC001 - pydantic reads the annotation at run time
+from parity.diagnosis import Diagnosis  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.errors import RunError
+from parity.layer_table import LayerReport  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.verdict import Verdict as Verdict  # noqa: PLC0414 - readers of runs find it here
 
@@ -238,6 +240,8 @@ class Outcome:
     census: Census | None = None
     invariants: tuple[Invariant, ...] = ()
     decoded: DecodedRecord | None = None
+    layers: LayerReport | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -1,0 +1,1 @@
+"""From evidence to causes: one rule a file, ranked by certainty."""
