@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from parity.case.feeds import image_names
 from parity.case.gates import build_gates
-from parity.case.mistakes import expected_one_of
+from parity.case.mistakes import expected_one_of, join_path
 from parity.case.model import Annotations, Decoding
 from parity.case.paths import find_file, find_function
 from parity.case.schema_decode import PythonDecodeTable
-from parity.decode import DecodeSettings, DetectionSettings, find_layouts, find_roles
+from parity.decode import FAMILIES, DecodeSettings, DetectionSettings, find_roles
 from parity.decoded import Task
 from parity.errors import DecodeError
 
@@ -110,7 +110,7 @@ def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context:
     known = [info.name for info in interface.outputs]
     unknown = {role: name for role, name in settings.outputs.items() if name not in known}
     for role, name in unknown.items():
-        context.tell(f"decode.outputs.{role}", expected_one_of(name, known))
+        context.tell(join_path("decode", "outputs", role), expected_one_of(name, known))
     shapes = _shapes(interface)
     if unknown or shapes is None:
         return
@@ -124,16 +124,16 @@ def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context:
 
 def _check_roles(settings: DecodeSettings, shapes: Shapes, context: DecodeContext) -> None:
     """Tell of parts that the decoder does not have, or that nothing plays."""
-    chosen = {name: shapes[name] for name in settings.outputs.values()}
-    fit = dict(find_layouts(chosen)).get(settings.name)
-    if fit is None:
+    if not settings.outputs:
         return
-    for role in settings.outputs:
-        if role not in fit.outputs:
-            context.tell(f"decode.outputs.{role}", expected_one_of(role, list(fit.outputs)))
-    for role in fit.outputs if settings.outputs else ():
-        if role not in settings.outputs:
-            context.tell("decode.outputs", f"lacks {role!r}; name all of {', '.join(fit.outputs)}, or none")
+    fit = FAMILIES[settings.name].layout({name: shapes[name] for name in settings.outputs.values()})
+    assert fit is not None
+    unknown = [role for role in settings.outputs if role not in fit.outputs]
+    for role in unknown:
+        context.tell(join_path("decode", "outputs", role), expected_one_of(role, list(fit.outputs)))
+    lacking = [role for role in fit.outputs if role not in settings.outputs]
+    if lacking and not unknown:
+        context.tell("decode.outputs", f"lacks {', '.join(lacking)}; name all of {', '.join(fit.outputs)}, or none")
 
 
 def _shapes(interface: ModelInterface) -> Shapes | None:
