@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parity.decode import DetectionSettings
 from parity.errors import StructureError
 from parity.overlay import Side, View, draw, has_sides
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from parity.agreement import ImageAgreement
-    from parity.case import Decoding
+    from parity.case.model import Decoding
     from parity.decoded import Decoded
     from parity.runner.folder import RunFolder
 
@@ -57,7 +56,7 @@ def draw_pictures(
     StructureError
         Pixels are no image, or both sides' results are not of one kind.
     """
-    view = View(decoding.class_names, _score_threshold(decoding), decoding.match_iou)
+    view = View(decoding.class_names, decoding.score_threshold, decoding.match_iou)
     saved = {}
     for number, shown in enumerate(images, start=1):
         for side in Side if has_sides(shown[2]) else (Side.BOTH,):
@@ -95,8 +94,3 @@ def _picture(shown: Shown, view: View) -> Pixels:
     whose = "" if view.side is Side.BOTH else f", {view.side} alone"
     caption = f"{agreement.image}, agreement {agreement.agreement:.3f}{whose}"
     return draw(pixels, reference, candidate, view, caption)
-
-
-def _score_threshold(decoding: Decoding) -> float:
-    """Return the score from which detections are shown; of a case's own function all are."""
-    return decoding.settings.score_threshold if isinstance(decoding.settings, DetectionSettings) else 0.0
