@@ -6,12 +6,19 @@ Images are judged as they come and then let go; the accumulator of the case's ta
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parity.agreement import DecodedRecord
 from parity.case.regions import matches
-from parity.checks.decoded_text import gate_sentence, many, summary
+from parity.checks.decoded_text import many, summary
+from parity.decode import NmsSettings
+from parity.decoded import Task
+from parity.detect.classification import ClassificationAgreement
+from parity.detect.detection import DetectionAgreement, DetectionOptions
 from parity.detect.gates import Gate, default_gates, judge_figures
+from parity.detect.lanes import LaneAgreement
+from parity.detect.message import gate_sentence
+from parity.detect.segmentation import SegmentationAgreement
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -63,11 +70,11 @@ class DecodedCheck:
     """
 
     def __init__(
-        self, decoding: Decoding, precision: Precision, variant: str, agreement: Agreement[Decoded] | None = None
+        self, decoding: Decoding, precision: Precision, variant: str, agreement: Agreement[Any] | None = None
     ) -> None:
         self._decoding = decoding
         self._gates = gates_of(decoding, precision, variant)
-        self._agreement = agreement or open_agreement(decoding)
+        self._agreement: Agreement[Any] = agreement or open_agreement(decoding)
         self._feeds: set[int] = set()
         self._flawed_feeds: dict[str, int] = {}
         self._notes: dict[str, None] = {}
@@ -123,7 +130,7 @@ class DecodedCheck:
             decoder=decoder_name(self._decoding),
             figures=tuple(sorted(judged, key=_rank)),
             findings=measured.findings[:FINDING_COUNT],
-            finding_count=len(measured.findings),
+            finding_count=sum(measured.finding_counts.values()) or len(measured.findings),
             images=measured.images[:image_count],
             classes=measured.classes,
             reasons=reasons,
@@ -146,16 +153,30 @@ def gates_of(decoding: Decoding, precision: Precision, variant: str) -> tuple[Ga
     return tuple(gates.values())
 
 
-def open_agreement(decoding: Decoding) -> Agreement[Decoded]:
-    """Return what measures a task's agreement."""
-    from parity.detect.detection import DetectionAgreement
+def open_agreement(decoding: Decoding) -> Agreement[Any]:
+    """Return what measures the agreement of a case's task."""
+    match decoding.task:
+        case Task.DETECTION:
+            return DetectionAgreement(_detection_options(decoding))
+        case Task.CLASSIFICATION:
+            return ClassificationAgreement(decoding.class_names, small_margin=decoding.borderline_cap)
+        case Task.LANES:
+            return LaneAgreement()
+        case Task.SEGMENTATION:
+            return SegmentationAgreement(decoding.class_names, small_margin=decoding.borderline_cap)
 
-    return DetectionAgreement(
-        class_names=decoding.class_names,
+
+def _detection_options(decoding: Decoding) -> DetectionOptions:
+    options = DetectionOptions(
         score_threshold=decoding.score_threshold,
         match_iou=decoding.match_iou,
         borderline_cap=decoding.borderline_cap,
+        class_names=decoding.class_names,
     )
+    settings = decoding.settings
+    if not isinstance(settings, NmsSettings):
+        return options
+    return replace(options, nms_iou=settings.nms_iou, class_agnostic=settings.class_agnostic)
 
 
 def decoder_name(decoding: Decoding) -> str:

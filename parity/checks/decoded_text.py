@@ -1,4 +1,4 @@
-"""The ``decoded`` check in words: one sentence on what agrees, one on each gate that is missed."""
+"""The ``decoded`` check in one line: what both sides have in common, in words of the task."""
 
 from __future__ import annotations
 
@@ -6,32 +6,20 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from parity.decoded import Task
-from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from parity.agreement import JudgedFigure
     from parity.detect.protocol import Measured
 
     Values = Mapping[str, float]
 
 
-def gate_sentence(judged: JudgedFigure) -> str:
-    """Return what a gate that did not pass says of its figure, with what it allows and why."""
-    figure = judged.figure
-    limits = [(judged.minimum, "at least"), (judged.maximum, "at most")]
-    allowed = " and ".join(f"{words} {limit:.4g}" for limit, words in limits if limit is not None)
-    reason = f" ({judged.reason})" if judged.reason else ""
-    if judged.verdict is Verdict.FAIL and figure.value is not None:
-        return f"{figure.name} is {figure.value:.4g}{_unit(figure.unit)}, allowed is {allowed}{reason}."
-    return f"{figure.name} could not be measured, and a gate asks for {allowed}{reason}."
-
-
 def summary(task: Task, measured: Measured) -> str:
     """Return one line on what both sides say, such as ``3 of 512 detections missed, 1 class flip, AP50 0.994``."""
     values = {figure.name: figure.value for figure in measured.figures if figure.value is not None}
-    return ", ".join(_PARTS[task](values, Counter(finding.kind for finding in measured.findings)))
+    kinds = measured.finding_counts or Counter(finding.kind for finding in measured.findings)
+    return ", ".join(_PARTS[task](values, kinds))
 
 
 def _detection_parts(values: Values, kinds: Mapping[str, int]) -> list[str]:
@@ -71,10 +59,6 @@ def _shown(values: Values, forms: tuple[tuple[str, str], ...]) -> list[str]:
 def many(count: int, thing: str) -> str:
     """Return a count with its thing, ``1 class flip`` or ``3 class flips``."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _unit(unit: str) -> str:
-    return " px" if unit == "px" else ""
 
 
 _PARTS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from parity.case.pictures import read_pictures
 from parity.checks.decoded import DecodedCheck, decoded_outcome
-from parity.errors import DecodeError, FeedError
+from parity.errors import DecodeError, FeedError, StructureError
 from parity.runner.kept_results import packed
 from parity.runner.pictures import draw_pictures
 
@@ -98,16 +98,14 @@ class DecodedObserver:
         return outcome, result.worst_feed
 
     def _with_pictures(self, folder: RunFolder, key: tuple[str, str], record: DecodedRecord) -> DecodedRecord:
-        """Draw the images that agree least; where they cannot be read again, a note says so and the verdict stands."""
+        """Draw the images that agree least; where they cannot be drawn, a note says so and the verdict stands."""
         worst = {self._number(image): image for image in record.images[: self._decoding.picture_count]}
         try:
-            pictures = dict(read_pictures(self._planned.case, worst.keys()))
-        except FeedError as error:
+            pictures = read_pictures(self._planned.case, worst.keys())
+            scenes = [(worst[number], picture, *self._sides(worst[number])) for number, picture in pictures]
+            drawn = draw_pictures(folder, key, scenes, self._decoding)
+        except (FeedError, StructureError) as error:
             return replace(record, notes=(*record.notes, f"No picture was drawn: {error}"))
-        scenes = [
-            (image, pictures[number], *self._sides(image)) for number, image in worst.items() if number in pictures
-        ]
-        drawn = draw_pictures(folder, key, scenes, self._decoding)
         images = tuple(replace(image, picture=drawn.get(image.image)) for image in record.images)
         return replace(record, images=images)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parity.checks.decoded_text import gate_sentence
 from parity.checks.outputs import severity
 from parity.decoded import Task
-from parity.detect.message import agreement_message
+from parity.detect.message import agreement_message, gate_sentence
 from parity.errors import ParityError
 from parity.judge import failure_message
 from parity.runner.settings import without_current_folder
@@ -49,13 +48,12 @@ def _tensor_text(outcome: Outcome, tensor: TensorOutcome, command: str) -> str:
 def _decoded_text(outcome: Outcome, record: DecodedRecord, command: str) -> str:
     """Return what the gates say in five parts, behind it what no gate stands on; that alone where no gate is missed."""
     place = f"{outcome.case} / {outcome.variant} / {outcome.check}"
-    failing = tuple(judged for judged in record.figures if judged.verdict is Verdict.FAIL)
-    said = {gate_sentence(judged) for judged in failing}
+    said = {gate_sentence(judged) for judged in record.figures if judged.verdict is Verdict.FAIL}
     others = [reason for reason in record.reasons if reason not in said]
-    if not failing:
+    if not said:
         return "\n".join([*others, f"in: {place}", f"next: {command}"])
-    task, findings = Task(record.task), record.findings
-    text = agreement_message(task, failing, findings, record.finding_count, place=place, next_command=command)
+    task, figures, count = Task(record.task), record.figures, record.finding_count
+    text = agreement_message(task, figures, record.findings, count, place=place, next_command=command)
     return "\n".join([text, *(f"also {reason}" for reason in others)])
 
 
