@@ -13,6 +13,8 @@ from parity.detect.bootstrap import ap_drop_interval
 from parity.detect.error_kinds import count_errors
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from parity.decoded import Detections
     from parity.detect.detection_observe import SideRows
     from parity.detect.protocol import Truth
@@ -108,9 +110,9 @@ def _drop(reference: float | None, candidate: float | None) -> float | None:
     return None if reference is None or candidate is None else reference - candidate
 
 
-def _areas(rows: SideRows) -> np.ndarray:
-    sizes: np.ndarray = rows.boxes[:, 2:] - rows.boxes[:, :2]
-    return sizes[:, 0] * sizes[:, 1]
+def _areas(rows: SideRows) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = (rows.boxes[:, 2:] - rows.boxes[:, :2]).prod(axis=1)
+    return areas
 
 
 def _copy(side: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

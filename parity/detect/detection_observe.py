@@ -152,38 +152,45 @@ def observe(options: DetectionOptions, reference: Detections, candidate: Detecti
     is_shown, other_is_shown = (side.scores >= options.score_threshold for side in (reference, candidate))
     first, second = reference.take(is_shown), candidate.take(other_is_shown)
     matches = match(first, second, iou=options.match_iou)
-    sides = _Side(first, matches.reference, matches.missed), _Side(second, matches.candidate, matches.extra)
-    nowhere = np.full(len(matches.missed), -1)
+    one = _Side(first, reference.take(~is_shown), matches.reference, matches.missed, np.full(len(matches.missed), -1))
+    other = _Side(second, candidate.take(~other_is_shown), matches.candidate, matches.extra, matches.duplicate_of)
     return Observation(
-        reference=_look(options, matches, sides[0], sides[1], candidate.take(~other_is_shown), nowhere),
-        candidate=_look(options, matches, sides[1], sides[0], reference.take(~is_shown), matches.duplicate_of),
+        reference=_look(options, one, other, matches.is_flip),
+        candidate=_look(options, other, one, matches.is_flip),
         pairs=_pairs(matches, first.take(matches.reference), second.take(matches.candidate)),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Side:
-    """What a side shows: all of it, the rows with a partner, pair by pair, and those without."""
+    """What a side shows, and what it has but does not show.
+
+    Attributes
+    ----------
+    paired, left
+        Rows of ``shown`` with a partner, pair by pair, and those without.
+    lies_on
+        Of each of ``left`` the row of the other side of which it is a duplicate, -1 for none.
+    """
 
     shown: Detections
+    weak: Detections
     paired: Integers
     left: Integers
+    lies_on: Integers
 
 
-def _look(
-    options: DetectionOptions, matches: Matches, side: _Side, other: _Side, weak: Detections, lies_on: Integers
-) -> SideRows:
-    """Return a side's rows; ``weak`` is what the other side has but does not show."""
+def _look(options: DetectionOptions, side: _Side, other: _Side, is_flip: Booleans) -> SideRows:
     shown, left = side.shown, side.left
     states = np.full(len(shown), State.ALONE, np.int8)
-    states[side.paired] = np.where(matches.is_flip, State.FLIPPED, State.PAIRED)
+    states[side.paired] = np.where(is_flip, State.FLIPPED, State.PAIRED)
     on, gaps, weak_scores = np.full(len(shown), -1), np.full(len(shown), np.inf), np.full(len(shown), np.nan)
     if len(left):
         alone = shown.take(left)
-        states[left[lies_on >= 0]] = State.DUPLICATE
-        on[left] = lies_on
+        states[left[side.lies_on >= 0]] = State.DUPLICATE
+        on[left] = side.lies_on
         gaps[left] = _nms_gaps(options, alone, other.shown)
-        weak_scores[left] = _weak_scores(options, alone, weak)
+        weak_scores[left] = _weak_scores(options, alone, other.weak)
     # Copies: a decoder's rows may be a view of all its outputs, which would be kept with them.
     return SideRows(shown.boxes.copy(), shown.scores.copy(), shown.classes.copy(), states, on, gaps, weak_scores)
 
