@@ -108,7 +108,6 @@ class DecodedCheck:
         doubts = [measured.degenerate] if measured.degenerate else []
         doubts += [f"The reference itself has {_counted(count, reason)}." for reason, count in old_flaws]
         doubts += [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.INCONCLUSIVE]
-        doubts += [f"{name} has a gate and is no figure of {self._decoding.task}." for name in self._unknown(measured)]
         reasons = (*failures, *doubts)
         told = summary(self._decoding.task, measured)
         return DecodedResult(
@@ -118,10 +117,6 @@ class DecodedCheck:
             feed_count=len(self._feeds),
             worst_feed=self._worst_feed(measured, [reason for reason, _ in new_flaws]) if failures else None,
         )
-
-    def _unknown(self, measured: Measured) -> list[str]:
-        known = {figure.name for figure in measured.figures}
-        return [gate.figure for gate in self._gates if gate.figure not in known]
 
     def _record(self, measured: Measured, judged: Sequence[JudgedFigure], reasons: tuple[str, ...]) -> DecodedRecord:
         image_count = max(IMAGE_COUNT, self._decoding.picture_count)

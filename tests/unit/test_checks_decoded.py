@@ -32,7 +32,11 @@ def at_limits(task: Task, known: tuple[Figure, ...]) -> tuple[Figure, ...]:
     gates = [gate for gate in default_gates(task, Precision.FP16) if gate.figure not in names]
     return (
         *known,
-        *(Figure(gate.figure, gate.minimum if gate.maximum is None else gate.maximum, "share") for gate in gates),
+        *(
+            Figure(gate.figure, gate.minimum if gate.maximum is None else gate.maximum, "share")
+            for gate in gates
+            if not gate.only_if_measured
+        ),
     )
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from parity.backends import get_backend
@@ -239,12 +238,15 @@ def test_annotations_measure_what_is_true(folder: Path) -> None:
     (folder / "truth.py").write_text(truth, encoding="utf-8")
     decoder = f"OBJECTS = {list(OBJECTS[:SEEN])}\n{DECODER}"
     write_detector_case(folder, text=CASE_FILE + '\n[annotations]\nfunction = "truth.py:annotate"\n', decoder=decoder)
-    outcome = judge(ChangeObjects(columns=(SCORE,), row=0, factor=0.0))["decoded"]
+    outcome = judge(ChangeObjects(columns=(CLASS,), row=0, offset=1.0))["decoded"]
     assert outcome.decoded is not None
     values = {judged.figure.name: judged.figure.value for judged in outcome.decoded.figures}
+    # Half of the circles are found: 51 of 101 recall levels. Of the squares the first third is wrong: 2 / 3 at every one.
+    after = (51 / 101 + 2 / 3) / 2
     assert values["true_ap50_reference"] == pytest.approx(1.0)
-    assert values["true_ap50_candidate"] == pytest.approx(0.75, abs=0.01)
-    assert np.isclose(values["true_ap50_drop"], 0.25, atol=0.01)
+    assert values["true_ap50_candidate"] == pytest.approx(after)
+    assert values["true_ap50_drop"] == pytest.approx(1.0 - after)
+    assert "true_ap50_drop" in outcome.message
 
 
 def test_the_least_agreeing_images_have_pictures_where_there_is_a_folder() -> None:
