@@ -149,7 +149,13 @@ def _lane_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
 def _segmentation_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     return (
         Gate("flip_share", None, allowed.pixels, why),
-        _small_share("boundary_flip_share", "pixels between two classes may turn over, a few of them"),
+        Gate(
+            "boundary_flip_share",
+            None,
+            _BORDERLINE,
+            "pixels between two classes may turn over, a few of them",
+            only_if_measured=True,
+        ),
         Gate("class_iou_mean", allowed.iou_mean, None, why),
     )
 
