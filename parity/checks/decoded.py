@@ -6,6 +6,7 @@ Images are judged as they come and then let go; the accumulator of the case's ta
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from parity.agreement import DecodedRecord
@@ -102,20 +103,16 @@ class DecodedCheck:
         """Judge all images together."""
         measured = self._agreement.result()
         judged = judge_figures(measured.figures, self._gates)
-        new_flaws, old_flaws = _split_flaws(measured)
-        failures = [f"The variant has {_counted(count, reason)}, the reference none." for reason, count in new_flaws]
-        failures += [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.FAIL]
-        doubts = [measured.degenerate] if measured.degenerate else []
-        doubts += [f"The reference itself has {_counted(count, reason)}." for reason, count in old_flaws]
-        doubts += [gate_sentence(figure) for figure in judged if figure.verdict is Verdict.INCONCLUSIVE]
-        reasons = (*failures, *doubts)
+        failures, doubts = _sentences(measured, judged)
         told = summary(self._decoding.task, measured)
+        # The reasons of gates stand beside every figure; a line of a table has no room for them.
+        first = next(chain(*_sentences(measured, [replace(one, reason="") for one in judged])), "")
         return DecodedResult(
             verdict=Verdict.FAIL if failures else Verdict.INCONCLUSIVE if doubts else Verdict.PASS,
-            headline=f"{reasons[0].removesuffix('.')}; {told}" if reasons else told,
-            record=self._record(measured, judged, reasons),
+            headline=f"{first.removesuffix('.')}; {told}" if first else told,
+            record=self._record(measured, judged, (*failures, *doubts)),
             feed_count=len(self._feeds),
-            worst_feed=self._worst_feed(measured, [reason for reason, _ in new_flaws]) if failures else None,
+            worst_feed=self._worst_feed(measured) if failures else None,
         )
 
     def _record(self, measured: Measured, judged: Sequence[JudgedFigure], reasons: tuple[str, ...]) -> DecodedRecord:
@@ -132,10 +129,11 @@ class DecodedCheck:
             notes=(*measured.notes, *self._notes),
         )
 
-    def _worst_feed(self, measured: Measured, new_flaws: Sequence[str]) -> int | None:
+    def _worst_feed(self, measured: Measured) -> int | None:
+        new_flaws, _ = _split_flaws(measured)
         # A flaw alone may leave every image in agreement: then the feed is told that has the flaw.
         if new_flaws:
-            return self._flawed_feeds.get(new_flaws[0])
+            return self._flawed_feeds.get(new_flaws[0][0])
         return measured.images[0].feed if measured.images else None
 
 
@@ -193,6 +191,17 @@ def decoded_outcome(outcome: Outcome, result: DecodedResult) -> Outcome:
 def _rank(judged: JudgedFigure) -> int:
     order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
     return order.index(judged.verdict)
+
+
+def _sentences(measured: Measured, judged: Sequence[JudgedFigure]) -> tuple[list[str], list[str]]:
+    """Return why the check fails, and why it shows nothing; what keeps figures from meaning anything comes first."""
+    new_flaws, old_flaws = _split_flaws(measured)
+    failures = [f"The variant has {_counted(count, reason)}, the reference none." for reason, count in new_flaws]
+    failures += [gate_sentence(one) for one in judged if one.verdict is Verdict.FAIL]
+    doubts = [measured.degenerate] if measured.degenerate else []
+    doubts += [f"The reference itself has {_counted(count, reason)}." for reason, count in old_flaws]
+    doubts += [gate_sentence(one) for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    return failures, doubts
 
 
 def _split_flaws(measured: Measured) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:

@@ -101,7 +101,7 @@ def test_a_missed_gate_fails_names_figure_value_limit_and_reason_and_points_at_t
     result = judge(with_figure("missed_share", 0.25), (gate("missed_share", 0.01),))
     assert (result.verdict, result.worst_feed) == (Verdict.FAIL, 1)
     assert result.record.reasons == ("missed_share is 0.25, allowed is at most 0.01 (for this test).",)
-    assert result.headline.startswith("missed_share is 0.25")
+    assert result.headline.startswith("missed_share is 0.25, allowed is at most 0.01; 0 of 512 detections")
     assert result.record.figures[0].figure.name == "missed_share"
 
 

@@ -199,7 +199,7 @@ def test_a_gate_of_the_case_holds_for_its_variant(folder: Path) -> None:
     outcomes = run_cases(replace(FAKE, variants=()), open_backends=fake()).outcomes
     verdicts = {outcome.variant: outcome.verdict for outcome in outcomes if outcome.check == "decoded"}
     assert verdicts == {"fp32@fake": Verdict.FAIL, "fp16@fake": Verdict.PASS}
-    assert "ap50 is 1, allowed is at most 0.5 (for this test)" in outcomes[1].headline
+    assert "ap50 is 1, allowed is at most 0.5 (for this test)" in outcomes[1].message
 
 
 def test_feeds_that_are_no_images_are_judged_in_tensor_pixels_with_a_note(folder: Path) -> None:
@@ -241,7 +241,7 @@ def test_annotations_measure_what_is_true(folder: Path) -> None:
     outcome = judge(ChangeObjects(columns=(CLASS,), row=0, offset=1.0))["decoded"]
     assert outcome.decoded is not None
     values = {judged.figure.name: judged.figure.value for judged in outcome.decoded.figures}
-    # Half of the circles are found: 51 of 101 recall levels. Of the squares the first third is wrong: 2 / 3 at every one.
+    # Half of the circles are found: 51 of 101 recall levels. Of the squares the first third is wrong: 2 / 3 of each.
     after = (51 / 101 + 2 / 3) / 2
     assert values["true_ap50_reference"] == pytest.approx(1.0)
     assert values["true_ap50_candidate"] == pytest.approx(after)
