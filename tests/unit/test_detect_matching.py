@@ -100,6 +100,11 @@ def test_a_pair_below_the_iou_does_not_take_a_partner_from_a_good_one():
     assert matches.extra.tolist() == [1]
 
 
+def test_boxes_that_do_not_overlap_are_no_pair_even_at_an_iou_of_0():
+    matches = match(detections((0, 0, 10, 10, 0)), detections((10, 0, 20, 10, 0)), iou=0.0)
+    assert not len(matches.ious)
+
+
 def test_a_box_of_another_class_is_a_flip_only_where_its_own_class_is_not_there():
     reference = detections((0, 0, 10, 10, 0), (50, 0, 60, 10, 0))
     candidate = detections((0, 0, 10, 10, 1), (1, 0, 11, 10, 0), (50, 0, 60, 10, 1))
