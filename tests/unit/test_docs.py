@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING
 import pytest
 import typer.main
 
+from parity.agreement import (
+    BoxRecord,
+    ClassAgreement,
+    DecodedRecord,
+    Figure,
+    Finding,
+    ImageAgreement,
+    JudgedFigure,
+)
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.schema import CaseTable
 from parity.checks.invariants import LAWS
 from parity.checks.sameness import ALLOWANCE_DB, floor_db
 from parity.checks.triangulation import CLEAN_ENGINE_DB, MARGIN_DB
 from parity.cli import app
+from parity.decoded import Task
+from parity.detect.gates import Gate, default_gates
 from parity.difference import Element, Side, TensorDifference
 from parity.pytest_settings import add_options
+from parity.report.decoded_csv import DETECTIONS_COLUMNS, FIGURES_COLUMNS
 from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
 from parity.results import (
     BuildMessage,
@@ -35,7 +47,7 @@ from parity.results import (
     Triangulation,
     WorkerRecord,
 )
-from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Tolerance
+from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Precision, Tolerance
 from parity.verdict import Verdict
 from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
 
@@ -107,6 +119,25 @@ def test_the_page_on_judging_has_the_default_tolerances() -> None:
     assert documented == {}
 
 
+def test_the_page_on_judging_has_the_default_gates() -> None:
+    documented = {(row[1], row[0]): row[2:] for row in table(read("docs/judging.md"), "figure | of")}
+    for task in Task:
+        for gates in zip(*(default_gates(task, precision) for precision in Precision), strict=True):
+            name = f"`{gates[0].figure}`" + (" \\*" if gates[0].only_if_measured else "")
+            assert documented.pop((task, name)) == [allowed(gate) for gate in gates]
+    assert documented == {}
+
+
+def allowed(gate: Gate) -> str:
+    """Return what a gate allows, as the page writes it."""
+    if gate.minimum is None:
+        return f"≤ {gate.maximum:g}"
+    if gate.maximum is None:
+        return f"≥ {gate.minimum:g}"
+    assert gate.minimum == -gate.maximum
+    return f"± {gate.maximum:g}"
+
+
 def test_the_page_on_judging_has_every_verdict() -> None:
     assert {row[0] for row in table(read("docs/judging.md"), "verdict")} == {f"`{verdict}`" for verdict in Verdict}
 
@@ -122,6 +153,7 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
     [
         *(Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element, WorkerRecord),
         *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
+        *(DecodedRecord, JudgedFigure, Figure, Finding, BoxRecord, ImageAgreement, ClassAgreement),
     ],
 )
 def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
@@ -150,3 +182,16 @@ def test_the_page_on_judging_has_the_allowance_before_an_engine_is_blamed() -> N
 def test_the_page_on_reports_has_every_column_of_an_engine(columns: tuple[str, ...]) -> None:
     page = section(read("docs/reports.md"), "## Tables of engines")
     assert {name for name in columns if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("columns", [FIGURES_COLUMNS, DETECTIONS_COLUMNS])
+def test_the_page_on_reports_has_every_column_of_decoded_results(columns: tuple[str, ...]) -> None:
+    page = section(read("docs/reports.md"), "## Tables of decoded results")
+    assert {name for name in columns if f"`{name}`" not in page} == set()
+
+
+def test_the_example_on_the_page_on_reports_draws_a_picture() -> None:
+    [example] = blocks(section(read("docs/reports.md"), "## Pictures"), "python")
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert getattr(names["picture"], "ndim", 0) == 3
