@@ -14,6 +14,7 @@ import torchvision  # noqa: F401 - Ultralytics thins out with it where it is loa
 from ultralytics.models.rtdetr.predict import RTDETRPredictor
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import nms, ops
+from ultralytics.utils.metrics import batch_probiou
 
 from tests.oracles.making import CLASSES, INPUT, LOWEST, NMS_IOU, ORIGINALS, PLACES, draw_head, store
 
@@ -86,6 +87,12 @@ def make_obb(rng: np.random.Generator) -> None:
     store("yolov8_obb", _PACKAGES, {"output0": head.swapaxes(1, 2)}, found)
 
 
+def make_probiou(rng: np.random.Generator) -> None:
+    boxes = np.concatenate([rng.uniform(20, 60, (40, 2)), rng.uniform(2, 60, (40, 2)), rng.uniform(-1, 3, (40, 1))], 1)
+    boxes = torch.from_numpy(boxes.astype(np.float32))
+    store("probiou", _PACKAGES, {"boxes": boxes}, [{"overlaps": batch_probiou(boxes, boxes)}])
+
+
 def make_yolov10(rng: np.random.Generator) -> None:
     head = torch.from_numpy(draw_head(rng))
     head[..., :4] = ops.xywh2xyxy(head[..., :4])
@@ -105,13 +112,18 @@ def make_rtdetr(rng: np.random.Generator) -> None:
     )
     images = [np.zeros((*original, 3), np.uint8) for original in ORIGINALS]
     results = RTDETRPredictor.postprocess(predictor, [torch.from_numpy(head)], None, images)
+    # Its boxes may reach beyond the image; ours are cut.
     found = [
-        {"boxes": own.boxes.xyxy.numpy(), "scores": own.boxes.conf.numpy(), "classes": own.boxes.cls.numpy()}
-        for own in results
+        {
+            "boxes": own.boxes.xyxy.numpy().clip(0, [width, height, width, height]),
+            "scores": own.boxes.conf.numpy(),
+            "classes": own.boxes.cls.numpy(),
+        }
+        for own, (height, width) in zip(results, ORIGINALS, strict=True)
     ]
     store("rtdetr_ultralytics", _PACKAGES, {"output0": head}, found)
 
 
 if __name__ == "__main__":
-    for seed, make in enumerate((make_yolov8, make_pose, make_seg, make_obb, make_yolov10, make_rtdetr)):
+    for seed, make in enumerate((make_yolov8, make_pose, make_seg, make_obb, make_yolov10, make_rtdetr, make_probiou)):
         make(np.random.default_rng(seed))

@@ -14,6 +14,7 @@ from parity.decode.classification import ClassificationSettings
 from parity.decode.detr import Detr
 from parity.decode.lanes import LanesSettings
 from parity.decode.nms import suppress
+from parity.decode.overlap import probabilistic_overlap
 from parity.decode.rtdetr import RtDetr
 from parity.decode.rtdetr_ultralytics import RtDetrUltralytics
 from parity.decode.segmentation import SegmentationSettings
@@ -64,6 +65,7 @@ DETECTORS: dict[str, Oracle] = {
     "yolov8_obb": Oracle(YoloV8Obb(**_THIN), CENTERED),
     "yolov10": Oracle(YoloV10(**_CUT), CENTERED),
     "rtdetr_ultralytics": Oracle(RtDetrUltralytics(**_CUT)),
+    "rtdetr_ultralytics_best": Oracle(RtDetrUltralytics(scores="best", **_CUT)),
     "yolov5": Oracle(YoloV5(**_THIN), CENTERED),
     "yolo_anchors_v5": Oracle(YoloAnchors(formula="v5", **_ANCHORS), CENTERED),
     "yolo_anchors_v4": Oracle(YoloAnchors(formula="v4", **_ANCHORS)),
@@ -77,7 +79,7 @@ DETECTORS: dict[str, Oracle] = {
     "detr_sigmoid": Oracle(Detr(scores="sigmoid", max_detections=100, **_CUT)),
     "rtdetr": Oracle(RtDetr(boxes="tensor", **_CUT)),
 }
-OTHERS = {"classification", "lanes", "nms", "segmentation"}
+OTHERS = {"classification", "lanes", "nms", "probiou", "segmentation"}
 
 
 def stored(name: str) -> dict[str, np.ndarray]:
@@ -158,6 +160,17 @@ def test_the_same_boxes_stay_as_torchvision_keeps() -> None:
         for agnostic, part in ((False, "kept"), (True, "kept_agnostic")):
             settings = NmsSettings(name="any", nms_iou=threshold, class_agnostic=agnostic, max_detections=400)
             np.testing.assert_array_equal(suppress(*given, settings), arrays[f"{part}.{number}"])
+
+
+def test_turned_boxes_overlap_as_those_of_published_code() -> None:
+    arrays = stored("probiou")
+    boxes = arrays["output.boxes"].astype(np.float64).T
+    found = probabilistic_overlap(boxes[:, :, None], boxes[:, None])
+    other = ~np.eye(len(found), dtype=np.bool_)
+    np.testing.assert_allclose(found[other], arrays["overlaps.0"][other], rtol=0, atol=SCORES)
+    # Of a box with itself, whose distance is rounded off in float32; it drops none.
+    np.testing.assert_allclose(found[~other], arrays["overlaps.0"][~other], rtol=0, atol=5e-5)
+    assert 0.1 < found[other].mean() < 0.9
 
 
 def test_lanes_are_those_of_published_code() -> None:
