@@ -95,7 +95,7 @@ def main() -> None:
     first["keypoints"] = torch.from_numpy(points)
     outputs = {part: value.numpy() for part, value in first.items()}
     found = to_image([first], _ORIGINALS[1:])
-    store("torchvision_boxes", _PACKAGES[1:], outputs, found, originals=_ORIGINALS[1:])
+    store("torchvision_boxes", ("torchvision", "torch"), outputs, found, originals=_ORIGINALS[1:])
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from parity.preprocess import Geometry
 from parity.preprocess.steps import Canvas, Letterbox, Resize
 from tests.oracles.making import INPUT, LOWEST, NMS_IOU, STORE
 from tests.oracles.maps import ANCHORS
-from tests.pages import read
+from tests.pages import read, table
 
 if TYPE_CHECKING:
     from parity.decoded import Detections
@@ -79,7 +79,8 @@ DETECTORS: dict[str, Oracle] = {
     "detr_sigmoid": Oracle(Detr(scores="sigmoid", max_detections=100, **_CUT)),
     "rtdetr": Oracle(RtDetr(boxes="tensor", **_CUT)),
 }
-OTHERS = {"classification", "lanes", "nms", "probiou", "segmentation"}
+OTHER_DECODERS = {name: name for name in ("classification", "lanes", "segmentation")}
+PARTS = {"nms", "probiou"}
 
 
 def stored(name: str) -> dict[str, np.ndarray]:
@@ -205,12 +206,21 @@ def test_the_best_classes_are_those_of_published_code() -> None:
 
 def test_every_stored_result_is_compared_and_small_and_its_source_is_told() -> None:
     files = {path.stem: path for path in STORE.glob("*")}
-    assert files.keys() == DETECTORS.keys() | OTHERS
+    assert files.keys() == DETECTORS.keys() | OTHER_DECODERS.keys() | PARTS
     assert max(path.stat().st_size for path in files.values()) < 150_000
     page = read("tests/oracles/README.md")
     for name in files:
         source, *_ = str(stored(name)["source"]).split(", ")
         assert source.removesuffix("+cpu") in page, name
+
+
+def test_the_page_on_decoders_tells_what_each_was_held_against() -> None:
+    held = {name: oracle.settings.name for name, oracle in DETECTORS.items()} | OTHER_DECODERS
+    for row in table(read("docs/decoders.md"), "decoder"):
+        decoder = row[0].strip("`")
+        sources = [str(stored(name)["source"]).split(", ")[0] for name in held if held[name] == decoder]
+        assert ("published code" in row[3]) == bool(sources), decoder
+        assert all(source.split()[-1] in row[3] for source in sources), decoder
 
 
 def test_every_script_is_told() -> None:
