@@ -50,9 +50,10 @@ def make_detr(rng: np.random.Generator) -> None:
 
 
 def make_rtdetr(rng: np.random.Generator) -> None:
-    """Store a sigmoid of all classes, of which a query may have several, and what its exports give.
+    """Store a sigmoid of all classes, of which a query may have several, and the same in the form of its exports.
 
-    An export is fed the size that it scales boxes to, here the tensor's, and gives every row, the weakest too.
+    An export by the authors of RT-DETR is fed the size that it scales boxes to, here the tensor's, and gives every row,
+    the weakest too. Transformers computes these rows here: the formula is the same, the authors' code did not run.
     """
     logits, boxes = draw_queries(rng, CLASSES)
     outputs = SimpleNamespace(logits=torch.from_numpy(logits), pred_boxes=torch.from_numpy(boxes))
