@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parity.assertions import assert_close
+    from parity.assertions import assert_close, assert_detections_agree
     from parity.compare import compare_tensors
+    from parity.detect.given import compare_detections
     from parity.errors import ParityError
     from parity.tolerance import Precision, Tolerance
 
@@ -22,10 +23,21 @@ _HOMES = {
     "Precision": "parity.tolerance",
     "Tolerance": "parity.tolerance",
     "assert_close": "parity.assertions",
+    "assert_detections_agree": "parity.assertions",
+    "compare_detections": "parity.detect.given",
     "compare_tensors": "parity.compare",
 }
 
-__all__ = ["ParityError", "Precision", "Tolerance", "__version__", "assert_close", "compare_tensors"]
+__all__ = [
+    "ParityError",
+    "Precision",
+    "Tolerance",
+    "__version__",
+    "assert_close",
+    "assert_detections_agree",
+    "compare_detections",
+    "compare_tensors",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.compare import compare_tensors, reference_rms
-from parity.errors import ParityError, StructureError, ToleranceError
+from parity.decoded import Task
+from parity.detect.figures import FIGURES
+from parity.detect.gates import Gate, default_gates, judge_figures
+from parity.detect.given import compare_detections
+from parity.detect.message import agreement_message, gate_sentence
+from parity.errors import AgreementError, ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
 from parity.tolerance import DEFAULT_TOLERANCE, Precision, Tolerance
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
+
+    from parity.detect.given import Given
+    from parity.detect.protocol import Measured
 
 
 def assert_close(
@@ -84,6 +94,95 @@ def assert_close(
         next_command="parity.compare_tensors(actual, expected, tolerance=...) for all figures",
     )
     raise ToleranceError(message)
+
+
+def assert_detections_agree(
+    reference: Given | Sequence[Given],
+    candidate: Given | Sequence[Given],
+    *,
+    score_threshold: float = 0.25,
+    match_iou: float = 0.5,
+    gates: Mapping[str, tuple[float | None, float | None]] | None = None,
+    precision: Precision = Precision.FP32,
+    class_names: Sequence[str] = (),
+    name: str = "detections",
+) -> None:
+    """Assert that a detector says of one image, or of several, what its reference says.
+
+    Parameters
+    ----------
+    reference, candidate, score_threshold, match_iou, class_names
+        As ``parity.compare_detections`` takes them.
+    gates
+        What is allowed of a figure, by its name: the least and the most, None where that side is open. They stand in
+        place of default ones on the same figure.
+    precision
+        What the arithmetic behind ``candidate`` was rounded to; it chooses the default gates.
+    name
+        What to call the detections in messages.
+
+    Raises
+    ------
+    AgreementError
+        They were matched and do not agree, or the candidate alone has rows that make no sense.
+    StructureError
+        They cannot be compared, or they agree on data that shows nothing: no detection anywhere.
+    ParityError
+        A gate on a figure that there is not.
+
+    Examples
+    --------
+    >>> from parity import assert_detections_agree
+    >>> boxes = [[10, 10, 50, 50], [60, 20, 90, 80]]
+    >>> reference = {"boxes": boxes, "scores": [0.9, 0.8], "classes": [0, 1]}
+    >>> assert_detections_agree(reference, {**reference, "scores": [0.9001, 0.7999]}, precision="fp16")
+    """
+    __tracebackhide__ = True
+    measured = compare_detections(
+        reference, candidate, score_threshold=score_threshold, match_iou=match_iou, class_names=class_names
+    )
+    judged = judge_figures(measured.figures, _gates_of(gates or {}, Precision(precision)))
+    new, old = _flaws_of(measured)
+    if new or any(one.verdict is Verdict.FAIL for one in judged):
+        message = agreement_message(
+            Task.DETECTION,
+            judged,
+            measured.findings,
+            sum(measured.finding_counts.values()) or len(measured.findings),
+            reasons=new,
+            place=f"assert_detections_agree / {precision} / {name}",
+            next_command="parity.compare_detections(reference, candidate, ...) for all figures and findings",
+        )
+        raise AgreementError(message)
+    doubts = [measured.degenerate, *old, *(gate_sentence(one) for one in judged if one.verdict is Verdict.INCONCLUSIVE)]
+    if any(doubts):
+        raise StructureError(f"{name}: {' '.join(filter(None, doubts))}")
+
+
+def _gates_of(given: Mapping[str, tuple[float | None, float | None]], precision: Precision) -> tuple[Gate, ...]:
+    """Return the gates that judge: the default ones, those given in their place."""
+    known = {spec.name for spec in FIGURES[Task.DETECTION]}
+    if unknown := sorted(given.keys() - known):
+        raise ParityError(f"gates: {', '.join(unknown)} is no figure; expected one of {', '.join(sorted(known))}")
+    own = [Gate(figure, low, high, "given by the caller") for figure, (low, high) in given.items()]
+    return (*default_gates(Task.DETECTION, precision), *own)
+
+
+def _flaws_of(measured: Measured) -> tuple[list[str], list[str]]:
+    """Return sentences on rows left out: those that the candidate alone has, and those of the reference."""
+    flaws = [(*key.split(": ", 1), count) for key, count in measured.flaws.items()]
+    known = {reason for side, reason, _ in flaws if side == "reference"}
+    new = [
+        f"The candidate alone has rows left out for: {reason} ({count})."
+        for side, reason, count in flaws
+        if side == "candidate" and reason not in known
+    ]
+    old = [
+        f"The reference itself has rows left out for: {reason} ({count})."
+        for side, reason, count in flaws
+        if side == "reference"
+    ]
+    return new, old
 
 
 def _choose(tolerance: Tolerance | None, rtol: float | None, atol: float | None, precision: Precision) -> Tolerance:

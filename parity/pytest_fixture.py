@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.assertions import assert_close as _assert_close
+from parity.assertions import assert_detections_agree as _assert_detections_agree
 from parity.errors import RunError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class CaseRunner:
     backends: SessionBackends
 
     assert_close = staticmethod(_assert_close)
+    assert_detections_agree = staticmethod(_assert_detections_agree)
 
     def run(self, case: str | Path, *, variant: str, check: str = "outputs") -> Outcome:
         """Judge one variant of a case and return the outcome of a check, whatever its verdict.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -55,15 +57,18 @@ class Measured:
     Attributes
     ----------
     figures
-        Every figure of the task; ``value`` is None where there was nothing to measure.
+        Every figure of the task; ``value`` is None where there was nothing to measure. Figures on annotations may be
+        left out where there are none.
     findings
-        All of them, worst first.
+        The worst ones, worst first.
     images
         Every image, least agreement first.
     degenerate
         Why the data shows nothing, as a sentence; empty where it shows something. Then there is no pass.
     flaws
         Of each side, rows that were left out by reason: ``candidate: nan score`` -> 3.
+    finding_counts
+        How many findings there are of each kind where ``findings`` holds the worst alone; empty where it holds all.
     """
 
     figures: tuple[Figure, ...]
@@ -73,6 +78,7 @@ class Measured:
     degenerate: str
     flaws: dict[str, int]
     notes: tuple[str, ...] = ()
+    finding_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Agreement(Protocol[Result_contra]):

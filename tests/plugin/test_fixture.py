@@ -34,5 +34,11 @@ def test_the_fixture_judges_cases_and_compares_arrays(
             parity.assert_close(expected, expected, rtol=1e-3, atol=1e-3)
             with pytest.raises(AssertionError):
                 parity.assert_close(expected + 1, expected, rtol=1e-3, atol=1e-3)
+
+        def test_detections(parity):
+            image = {"boxes": [[0, 0, 10, 10], [20, 0, 30, 10]], "scores": [0.9, 0.8], "classes": [0, 1]}
+            parity.assert_detections_agree(image, image)
+            with pytest.raises(AssertionError, match="class_flip_share is 0.5"):
+                parity.assert_detections_agree(image, {**image, "classes": [0, 0]})
     """)
-    run_pytest(*workers, "-m", "not parity").assert_outcomes(passed=3)
+    run_pytest(*workers, "-m", "not parity").assert_outcomes(passed=4)
