@@ -9,7 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from parity.case.model import (
+    Annotations,
     Case,
+    Decoding,
+    GateRule,
     ImageSource,
     InputSource,
     NpzSource,
@@ -24,31 +27,43 @@ from parity.case.model import (
 )
 
 if TYPE_CHECKING:
+    from parity.case.annotations import Truths, open_truth
+    from parity.case.decoder import Decoder, open_decoder
     from parity.case.feeds import Feed, Feeds, open_feeds, read_feed, save_feed
     from parity.case.files import load_npz, write_npz
     from parity.case.loader import find_cases, load_case
+    from parity.case.pictures import read_pictures
     from parity.case.regions import RegionTolerance, tolerances_for
     from parity.case.schema import json_schema
 
 _HOMES = {
+    "Decoder": "parity.case.decoder",
     "Feed": "parity.case.feed",
     "Feeds": "parity.case.feeds",
     "RegionTolerance": "parity.case.regions",
+    "Truths": "parity.case.annotations",
     "find_cases": "parity.case.loader",
     "json_schema": "parity.case.schema",
     "load_case": "parity.case.loader",
     "load_npz": "parity.case.files",
+    "open_decoder": "parity.case.decoder",
     "open_feeds": "parity.case.feeds",
+    "open_truth": "parity.case.annotations",
     "read_feed": "parity.case.feeds",
+    "read_pictures": "parity.case.pictures",
     "save_feed": "parity.case.feeds",
     "tolerances_for": "parity.case.regions",
     "write_npz": "parity.case.files",
 }
 
 __all__ = [
+    "Annotations",
     "Case",
+    "Decoder",
+    "Decoding",
     "Feed",
     "Feeds",
+    "GateRule",
     "ImageSource",
     "InputSource",
     "NpzSource",
@@ -60,13 +75,17 @@ __all__ = [
     "RegionTolerance",
     "ShapeProfile",
     "ToleranceRule",
+    "Truths",
     "Variant",
     "find_cases",
     "json_schema",
     "load_case",
     "load_npz",
+    "open_decoder",
     "open_feeds",
+    "open_truth",
     "read_feed",
+    "read_pictures",
     "save_feed",
     "tolerances_for",
     "write_npz",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.errors import FeedError
+from parity.preprocess.geometry import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from parity.graph import ModelInterface, TensorInfo
-    from parity.preprocess import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,25 @@ def hash_tensors(tensors: Mapping[str, np.ndarray]) -> str:
         # A view, not tobytes(): hashing needs no second copy of the batch.
         digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def tensor_geometry(tensors: Mapping[str, np.ndarray], interface: ModelInterface) -> tuple[Geometry, ...]:
+    """Return geometry for a feed that was made of no images: tensor pixels stand for image pixels.
+
+    Returns
+    -------
+    One identity for each row, of the size of the largest input with four axes (NCHW or NHWC; the fewer are the
+    channels); of 1 x 1 pixels, in which normalized boxes stay as they are, where there is none.
+    """
+    given = [tensors[info.name] for info in interface.inputs]
+    images = [tensor for tensor in given if tensor.ndim == 4]
+    if not images:
+        rows = next((len(tensor) for tensor in given if tensor.ndim), 1)
+        return (Geometry(1, 1),) * rows
+    shape: tuple[int, ...] = max(images, key=lambda tensor: tensor.size).shape
+    rows, first, second, third = shape
+    height, width = (second, third) if first <= third else (first, second)
+    return (Geometry(height, width),) * rows
 
 
 def _fits(tensor: np.ndarray, info: TensorInfo) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from parity.case.files import load_npz, write_npz
 from parity.case.image_feeds import ImagePlan, batch_images, count_batches, read_image
 from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource
 from parity.case.random_feeds import draw_feed
-from parity.case.user_code import iterate, load_function
+from parity.case.user_code import call_counted
 from parity.errors import FeedError
 
 if TYPE_CHECKING:
@@ -27,7 +26,17 @@ if TYPE_CHECKING:
     from parity.case.model import InputSource
     from parity.graph import ModelInterface
 
-__all__ = ["Feed", "Feeds", "as_tensors", "load_npz", "open_feeds", "read_feed", "save_feed"]
+__all__ = [
+    "Feed",
+    "Feeds",
+    "as_tensors",
+    "image_names",
+    "load_npz",
+    "open_feeds",
+    "python_images",
+    "read_feed",
+    "save_feed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,17 @@ def open_feeds(source: InputSource, interface: ModelInterface, batch_size: int) 
         case PythonSource(preprocess=pipeline):
             assert pipeline is not None
             plan = ImagePlan(source.tensor, pipeline, interface, batch_size)
-            return _image_feeds(lambda: _python_images(source), source.count, plan)
+            return _image_feeds(lambda: python_images(source), source.count, plan)
+
+
+def image_names(source: InputSource) -> tuple[str, ...]:
+    """Return the names of a source's images in order, as feeds have them in ``sources``; none of other sources."""
+    match source:
+        case ImageSource():
+            return tuple(path.name for path in source.files[: source.count])
+        case PythonSource(preprocess=pipeline) if pipeline is not None:
+            return tuple(f"{source.function}[{index}]" for index in range(source.count))
+    return ()
 
 
 def _image_feeds(read: Callable[[], Iterable[tuple[str, np.ndarray]]], count: int, plan: ImagePlan) -> Feeds:
@@ -108,31 +127,25 @@ def _restored(tensor: np.ndarray, dtype: str) -> np.ndarray:
     return tensor.view(target) if tensor.dtype.itemsize == target.itemsize else tensor
 
 
-def _python_images(source: PythonSource) -> Iterator[tuple[str, np.ndarray]]:
-    for index, image in enumerate(_yielded(source)):
+def python_images(source: PythonSource) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the images that a function makes, by name, (h, w, 3) uint8 BGR if it does as it should.
+
+    Raises
+    ------
+    FeedError
+        The code fails, yields another number than it was asked for, or what is no array.
+    """
+    items = call_counted(source.folder, source.function, source.count)
+    for index, (name, image) in enumerate(zip(image_names(source), items, strict=True)):
         if not isinstance(image, np.ndarray):
             raise FeedError(
                 f"{source.function}: image {index} is {type(image).__name__}; expected a uint8 array (height, width, 3)"
             )
-        yield f"{source.function}[{index}]", image
-
-
-def _yielded(source: PythonSource) -> Iterator[object]:
-    """Yield what the function yields, which must be as many as it was asked for."""
-    returned = load_function(source.folder, source.function)(source.count)
-    found = 0
-    # One more than asked for is enough to know that the function does not heed its count.
-    for item in islice(iterate(source.folder, source.function, returned), source.count + 1):
-        found += 1
-        if found <= source.count:
-            yield item
-    if found != source.count:
-        amount = f"more than {source.count}" if found > source.count else str(found)
-        raise FeedError(f"{source.function}: yielded {amount}; expected {source.count}, the count it is called with")
+        yield name, image
 
 
 def _python_feeds(source: PythonSource, interface: ModelInterface) -> Iterator[Feed]:
-    for index, item in enumerate(_yielded(source)):
+    for index, item in enumerate(call_counted(source.folder, source.function, source.count)):
         where = f"{source.function}: feed {index}"
         yield make_feed(f"feed{index:04d}", as_tensors(item, where), interface, where)
 

@@ -14,13 +14,15 @@ from parity.case.assemble import (
     default_variants,
     read_interface,
 )
+from parity.case.assemble_decode import DecodeContext, build_decoding
 from parity.case.assemble_engine import EngineContext
 from parity.case.assemble_inputs import InputContext, build_source, check_apart
-from parity.case.mistakes import Mistakes, parse_table
+from parity.case.mistakes import Mistakes, TableT, parse_table
 from parity.case.model import Case
 from parity.case.paths import Place
 from parity.case.profiles import build_more_profiles, build_profile
 from parity.case.schema import CaseTable, ToleranceTable
+from parity.case.schema_decode import GateTable
 from parity.errors import CaseError, Mistake
 
 if TYPE_CHECKING:
@@ -80,8 +82,9 @@ class _Assembly:
 
     def case(self, sha256: str) -> Case | None:
         """Return the case, or None if a part is missing; the collector has the reasons."""
-        tolerances = self._tolerance_tables()
-        table = parse_table(CaseTable, {**self._data, **({"tolerances": []} if tolerances else {})}, self._mistakes)
+        tolerances, gates = self._each("tolerances", ToleranceTable), self._each("gates", GateTable)
+        done: dict[str, Any] = {key: [] for key, found in (("tolerances", tolerances), ("gates", gates)) if found}
+        table = parse_table(CaseTable, {**self._data, **done}, self._mistakes)
         if table is None:
             return None
         model = self._place.folder / (table.model or "")
@@ -94,7 +97,9 @@ class _Assembly:
         names = list(table.variants) or [variant.name for variant in variants]
         rules = build_tolerances(tolerances, names, interface, self._mistakes)
         reference = build_reference(table.reference, self._place)
-        self._check_reserved(table)
+        decoding = build_decoding(table, gates, DecodeContext(self._place, self._data, interface, evaluation, names))
+        if "variants" in self._data and not self._data["variants"]:
+            self._mistakes.add("variants", "is empty; name a variant, or leave the table out for the default ones")
         if evaluation is None:
             return None
         return Case(
@@ -110,18 +115,17 @@ class _Assembly:
             shapes=profiles,
             variants=variants,
             tolerances=rules,
+            decoding=decoding,
             latency=table.latency,
             file_sha256=sha256,
         )
 
-    def _tolerance_tables(self) -> list[ToleranceTable | None]:
-        """Return the tolerances, validated one by one: a mistake in one keeps no other from being checked."""
-        raw = self._data.get("tolerances")
+    def _each(self, key: str, table: type[TableT]) -> list[TableT | None]:
+        """Return a list of tables, validated one by one: a mistake in one keeps no other from being checked."""
+        raw = self._data.get(key)
         if not isinstance(raw, list):
             return []
-        return [
-            parse_table(ToleranceTable, item, self._mistakes, ("tolerances", index)) for index, item in enumerate(raw)
-        ]
+        return [parse_table(table, item, self._mistakes, (key, index)) for index, item in enumerate(raw)]
 
     def _sources(
         self,
@@ -149,12 +153,6 @@ class _Assembly:
             context = EngineContext(self._place, interface, shapes, profiles, has_calibration)
             return build_variants(table.variants, context)
         return default_variants(has_calibration=has_calibration, profiles=profiles)
-
-    def _check_reserved(self, table: CaseTable) -> None:
-        if "variants" in self._data and not self._data["variants"]:
-            self._mistakes.add("variants", "is empty; name a variant, or leave the table out for the default ones")
-        if table.decode and not isinstance(table.decode.get("name"), str):
-            self._mistakes.add("decode.name", "is missing; expected the name of a decoder")
 
 
 def _fixed_batch(interface: ModelInterface | None) -> int:

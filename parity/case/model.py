@@ -178,13 +178,12 @@ class GateRule:
 class Annotations:
     """What is really in the evaluation images: a COCO file, or a Python function of the case folder.
 
-    The function, ``file.py:function``, is called with ``count`` and yields for each image a mapping with ``boxes``
-    (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class.
+    The function, ``file.py:function``, is called with the number of evaluation images and yields for each a mapping
+    with ``boxes`` (n, 4), x1 y1 x2 y2 in original-image pixels, and ``classes`` (n,); of a classification, one class.
     """
 
     file: Path | None = None
     function: str = ""
-    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +200,8 @@ class Decoding:
         What the decoder gives.
     class_names
         May be empty.
+    score_threshold
+        Of detections, the score from which agreement is judged; 0 for other tasks.
     match_iou
         The IoU from which two boxes are a pair.
     borderline_cap
@@ -213,6 +214,7 @@ class Decoding:
     function: str
     task: Task
     class_names: tuple[str, ...] = ()
+    score_threshold: float = 0.25
     match_iou: float = 0.5
     borderline_cap: float = 0.02
     picture_count: int = 5

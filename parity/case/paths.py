@@ -49,10 +49,11 @@ def find_files(place: Place, patterns: Sequence[str] | None, path: str, *, insid
     return tuple(found)
 
 
-def find_file(place: Place, name: str | None, path: str, *, is_code: bool = False) -> Path | None:
-    """Return a file that a case names, relative to its folder; it may lie elsewhere. None, and a mistake, without it.
+def find_file(place: Place, name: str | None, path: str, *, is_code: bool = False, inside: bool = False) -> Path | None:
+    """Return a file that a case names, relative to its folder. None, and a mistake, without it.
 
     ``is_code`` says that the machine executes it: a plan or a library, which needs leave as a Python function does.
+    ``inside`` keeps it in the case folder; else it may lie elsewhere.
     """
     if name is None:
         return None
@@ -61,6 +62,8 @@ def find_file(place: Place, name: str | None, path: str, *, is_code: bool = Fals
         place.mistakes.add(path, "is machine code of the case, which --no-python forbids; leave it out, or allow it")
     elif not file.is_file():
         place.mistakes.add(path, f"{name!r} does not exist; paths are relative to the case folder")
+    elif inside and not _is_inside(place, file):
+        place.mistakes.add(path, f"{name!r} leads out of the case folder; move the file into it")
     else:
         return file
     return None

@@ -11,6 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from parity.case.schema_build import BuildTable, LoadTable, Profiles, ShapeTable
+from parity.case.schema_decode import (
+    AgreementTable,
+    AnnotationsTable,
+    DecodeSpec,
+    GateTable,
+)
 from parity.case.schema_preprocess import PreprocessSpec  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.options import CalibrationMethod, Rounding
 from parity.table import Count, Name, Names, Table
@@ -238,8 +244,14 @@ class CaseTable(Table):
     """Candidates by name; left out: fp32, fp16 and bf16, and with [calibration] int8 and fp8."""
     tolerances: list[ToleranceTable] = Field(default_factory=list)
     """Tolerances by variant and output; what none names is judged by its precision's default."""
-    decode: dict[str, Any] = Field(default_factory=dict)
-    """How outputs are decoded: a name and its settings."""
+    decode: DecodeSpec | None = None
+    """How outputs are decoded: a decoder's name and its settings."""
+    agreement: AgreementTable = AgreementTable()
+    """How decoded results are held against each other."""
+    gates: list[GateTable] = Field(default_factory=list)
+    """What the figures of decoded results may be, by variant and figure."""
+    annotations: AnnotationsTable | None = None
+    """What is really in the evaluation images."""
     latency: dict[str, Any] = Field(default_factory=dict)
     """Latency budgets."""
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,26 @@ def iterate(folder: Path, reference: str, items: Iterable[Any]) -> Iterator[Any]
         if item is end:
             return
         yield item
+
+
+def call_counted(folder: Path, reference: str, count: int) -> Iterator[Any]:
+    """Call a function with a count and yield what it yields, which must be as many.
+
+    Raises
+    ------
+    FeedError
+        The function cannot be loaded, fails, or yields another number.
+    """
+    returned = load_function(folder, reference)(count)
+    found = 0
+    # One more than asked for is enough to know that the function does not heed its count.
+    for item in islice(iterate(folder, reference, returned), count + 1):
+        found += 1
+        if found <= count:
+            yield item
+    if found != count:
+        amount = f"more than {count}" if found > count else str(found)
+        raise FeedError(f"{reference}: yielded {amount}; expected {count}, the count it is called with")
 
 
 def _call(folder: Path, reference: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -27,6 +27,7 @@ __all__ = [
     "Shapes",
     "decode",
     "find_layouts",
+    "find_roles",
 ]
 
 
@@ -53,12 +54,23 @@ def decode(
     DecodeError
         The outputs do not fit the decoder (those that would fit are in the message), or their values make no sense.
     """
+    roles = find_roles(settings, {name: array.shape for name, array in outputs.items()})
+    return FAMILIES[settings.name].decode(settings, {role: outputs[name] for role, name in roles.items()}, geometry)
+
+
+def find_roles(settings: DecodeSettings, shapes: Shapes) -> Mapping[str, str]:
+    """Return which output plays which part, by the decoder's names for them.
+
+    Raises
+    ------
+    DecodeError
+        The outputs do not fit the decoder; those that would fit are in the message.
+    """
     family = FAMILIES[settings.name]
-    shapes: Shapes = {name: array.shape for name, array in outputs.items()}
     chosen = {name: shapes[name] for name in settings.outputs.values() if name in shapes} or shapes
     fit = family.layout(chosen)
     roles = settings.outputs or (fit.outputs if fit else {})
-    missing = [name for name in roles.values() if name not in outputs]
+    missing = [name for name in roles.values() if name not in shapes]
     if fit is None or missing:
         raise DecodeError(_misfit(settings.name, family, shapes, missing))
     if roles.keys() != fit.outputs.keys():
@@ -66,7 +78,7 @@ def decode(
             f"decoder {settings.name!r}: decode.outputs tells the parts {', '.join(roles)}; "
             f"expected {', '.join(fit.outputs)}"
         )
-    return family.decode(settings, {role: outputs[name] for role, name in roles.items()}, geometry)
+    return roles
 
 
 def find_layouts(shapes: Shapes) -> tuple[tuple[str, Fit], ...]:

@@ -210,7 +210,10 @@ class Teller:
         path = folder.feed_path(outcome.case, outcome.variant, feed.number)
         dtypes = {name: tensor.dtype.name for name, tensor in feed.tensors.items()}
         scales = dict(self.planned.scales)
-        note = FeedNote(self.case.name, self.planned.variant.name, feed.number, feed.name, scales, dtypes)
+        note = FeedNote(
+            *(self.case.name, self.planned.variant.name, feed.number, feed.name, scales, dtypes),
+            *(feed.geometry, feed.sources),
+        )
         write_feed(path, feed.tensors, note)
         return replace(
             outcome,

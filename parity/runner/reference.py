@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from parity.case import Case
     from parity.graph import ModelInterface
+    from parity.preprocess import Geometry
     from parity.runner.settings import JudgeSettings
     from parity.runner.store import StoredTensors, TensorStore
 
@@ -36,23 +37,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NumberedFeed:
-    """A feed with its number in the case's order."""
+    """A feed with its number in the case's order; ``geometry`` and ``sources`` as a ``Feed`` has them."""
 
     number: int
     name: str
     tensors: Tensors
     sha256: str
+    geometry: tuple[Geometry, ...] | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFeed:
-    """A feed on disk, with the reference's outputs for it."""
+    """A feed on disk, with the reference's outputs for it; ``geometry`` and ``sources`` as a ``Feed`` has them."""
 
     number: int
     name: str
     tensors: StoredTensors
     expected: StoredTensors
     sha256: str
+    geometry: tuple[Geometry, ...] | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,10 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
         for feed in feeds:
             digest.update(feed.sha256.encode())
             expected = store.put(reference(feed))
-            stored.append(StoredFeed(feed.number, feed.name, store.put(feed.tensors), expected, feed.sha256))
+            tensors = store.put(feed.tensors)
+            stored.append(
+                StoredFeed(feed.number, feed.name, tensors, expected, feed.sha256, feed.geometry, feed.sources)
+            )
     record = CaseRecord(
         name=case.name,
         description=case.description,
@@ -114,10 +122,14 @@ def _open_feeds(
     if settings.feed is not None:
         tensors, note = read_feed(settings.feed)
         check_tensors(tensors, interface, str(settings.feed))
-        number, name = (note.feed, note.name) if note else (0, settings.feed.stem)
-        return note, iter((NumberedFeed(number, name, tensors, hash_tensors(tensors)),))
+        known = note or FeedNote(name=settings.feed.stem)
+        feed = NumberedFeed(known.feed, known.name, tensors, hash_tensors(tensors), known.geometry, known.sources)
+        return note, iter((feed,))
     feeds = islice(open_feeds(case.evaluation, interface, case.batch_size), settings.limit)
-    return None, (NumberedFeed(i, feed.name, feed.tensors, feed.sha256) for i, feed in enumerate(feeds))
+    return None, (
+        NumberedFeed(number, feed.name, feed.tensors, feed.sha256, feed.geometry, feed.sources)
+        for number, feed in enumerate(feeds)
+    )
 
 
 def _open_reference(

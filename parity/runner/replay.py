@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotation at run time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,9 @@ import numpy as np
 
 from parity.case.files import load_npz, write_npz
 from parity.errors import FeedError
+from parity.preprocess import Geometry  # noqa: TC001 - pydantic reads the annotation at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 NOTE_KEY = "__parity__"
@@ -36,6 +37,8 @@ class FeedNote:
         tolerance in units of it must not change when one feed is judged alone.
     dtypes
         The inputs' dtypes, which the file's format does not keep for bfloat16 and float8.
+    geometry, sources
+        Of images, where each lies in the input tensor and what it is called, one for each row; else None and empty.
     """
 
     case: str = ""
@@ -44,6 +47,8 @@ class FeedNote:
     name: str = ""
     scales: Mapping[str, float] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    geometry: tuple[Geometry, ...] | None = None
+    sources: tuple[str, ...] = ()
 
 
 def write_feed(path: Path, tensors: Mapping[str, np.ndarray], note: FeedNote) -> None:
@@ -70,8 +75,28 @@ def read_feed(path: Path) -> tuple[dict[str, np.ndarray], FeedNote | None]:
     if NOTE_KEY not in tensors:
         return tensors, None
     try:
-        note = FeedNote(**json.loads(tensors.pop(NOTE_KEY).tobytes()))
+        note = _parse_note(tensors.pop(NOTE_KEY).tobytes())
         restored = {name: tensor.view(np.dtype(note.dtypes[name])) for name, tensor in tensors.items()}
     except (ValueError, TypeError, KeyError) as error:
         raise FeedError(f"{path}: its note is damaged ({error}); run the case again to save the feed anew") from error
     return restored, note
+
+
+def _parse_note(content: bytes) -> FeedNote:
+    """Return a note; one that was written before a key was added has the key's default.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        note = TypeAdapter(FeedNote).validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")) from error
+    if note.geometry is not None and len(note.geometry) != len(note.sources):
+        raise ValueError(f"{len(note.geometry)} geometries for {len(note.sources)} images")
+    return note

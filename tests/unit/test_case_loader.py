@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from parity.case.loader import find_cases, load_case
-from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource, RandomTensor, ReferenceKind
+from parity.case.model import Decoding, ImageSource, NpzSource, PythonSource, RandomSource, RandomTensor, ReferenceKind
 from parity.case.schema import CaseTable, json_schema
+from parity.decoded import Task
 from parity.errors import CaseError
 from parity.options import CalibrationMethod, Rounding
 from parity.preprocess import Layout, Letterbox, Pipeline, Scale, preset
@@ -73,14 +74,16 @@ mismatch_fraction = 0.1
 min_sqnr_db = 30
 reason = "boxes"
 [decode]
-name = "yolo"
-classes = 3
+name = "python"
+function = "decoder.py:decode"
+task = "detection"
 [latency]
 p99_ms = 5
 """
     folder = write_case(tmp_path / "full", text)
     write_images(folder / "images", ["a2.png", "a10.png", "a1.png", "b.png"])
     write_images(folder / "other", ["c.png"])
+    (folder / "decoder.py").touch()
     case = load_case(folder)
     assert (case.name, case.description, case.batch_size) == ("full", "everything at once", 2)
     assert case.model == folder.resolve() / "model.onnx"
@@ -102,6 +105,7 @@ p99_ms = 5
     assert (rule.variant, rule.output, rule.region) == ("fp*", "logits", "[:, 1:]")
     assert (rule.tolerance.rtol, rule.tolerance.atol, rule.tolerance.atol_unit) == (1e-2, 2e-2, "rms")
     assert (rule.tolerance.mismatch_fraction, rule.tolerance.min_sqnr_db) == (0.1, 30)
+    assert case.decoding == Decoding(None, "decoder.py:decode", Task.DETECTION)
     assert case.latency == {"p99_ms": 5}
     assert len(case.file_sha256) == 64
     with pytest.raises(FrozenInstanceError):
@@ -289,7 +293,7 @@ MISTAKES = {
         "tolerances[0].output: expected a slice such as [:, 4:]; got 'a:'",
     ),
     "tolerances that are no tables": (f"tolerances = [1]\n{RANDOM}", "tolerances[0]: expected a valid table; got 1"),
-    "a decoder without a name": (f"{RANDOM}[decode]\nclasses = 3\n", "decode.name: is missing"),
+    "a decoder without a name": (f'{RANDOM}[decode]\nclass_names = ["a"]\n', "decode.name: is missing"),
     "the evaluation's seed for calibration": (
         RANDOM + RANDOM_CALIBRATION.replace("2", "1"),
         "calibration.seed: 1 is the evaluation's seed too",
@@ -544,7 +548,7 @@ def test_the_json_schema_describes_every_key_and_names_the_required_ones() -> No
         f"{table['title']}.{key}"
         for table in tables
         for key, value in table.get("properties", {}).items()
-        if "description" not in value and key not in {"kind", "step"}
+        if "description" not in value and "const" not in value
     ]
     assert undescribed == []
     assert set(schema["properties"]) == set(CaseTable.model_fields)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parity.case.feed import hash_tensors
+from parity.case.feed import hash_tensors, tensor_geometry
 from parity.case.feeds import Feed, open_feeds, read_feed, save_feed
 from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource, RandomTensor, ShapeProfile
 from parity.errors import FeedError, RunError
 from parity.graph import ModelInterface, TensorInfo, model_interface
-from parity.preprocess import Geometry, Layout, Letterbox, Pipeline, preset
+from parity.preprocess import Dtype, Geometry, Layout, Letterbox, Pipeline, Resize, Scale, preset
 from tests.tiny_models import conv_relu, two_inputs, write_images
 
 if TYPE_CHECKING:
@@ -65,6 +66,39 @@ def test_images_are_preprocessed_one_by_one_and_stacked(tmp_path: Path) -> None:
     assert [geometry for feed in made for geometry in feed.geometry or ()] == [one.geometry for one in expected]
     assert made[0].geometry is not None
     assert made[0].geometry[0] == Geometry(6, 4, 8 / 6, 8 / 6, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ({"x": (2, 3, 8, 16)}, (Geometry(8, 16),) * 2),
+        ({"x": (1, 8, 16, 3)}, (Geometry(8, 16),)),
+        ({"small": (2, 3, 4, 4), "large": (2, 1, 9, 8), "size": (2, 2)}, (Geometry(9, 8),) * 2),
+        ({"x": (3, 17)}, (Geometry(1, 1),) * 3),
+        ({"x": (), "y": (4,)}, (Geometry(1, 1),) * 4),
+        ({"x": ()}, (Geometry(1, 1),)),
+    ],
+    ids=str,
+)
+def test_tensors_that_are_no_images_have_a_geometry_of_their_own_pixels(
+    shapes: dict[str, tuple[int, ...]], expected: tuple[Geometry, ...]
+) -> None:
+    interface = ModelInterface(tuple(TensorInfo(name, "float32", shape) for name, shape in shapes.items()), ())
+    found = tensor_geometry({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, interface)
+    assert found == expected
+    np.testing.assert_array_equal(found[0].to_image([[1, 2, 3, 4]]), [[1, 2, 3, 4]])
+
+
+def test_images_may_end_in_float16_for_a_model_that_takes_it(tmp_path: Path) -> None:
+    steps = (Resize((8, 8)), Scale(divisor=255), Layout("nchw"), Dtype("float16"))
+    write_images(tmp_path, ["a.png", "b.png"])
+    interface = ModelInterface((TensorInfo("images", "float16", ("batch", 3, 8, 8)),), ())
+    source = ImageSource(tuple(sorted(tmp_path.glob("*.png"))), "images", Pipeline(steps))
+    (feed,) = open_feeds(source, interface, 2)
+    assert (feed.tensors["images"].dtype, feed.tensors["images"].shape) == (np.float16, (2, 3, 8, 8))
+    single = replace(source, preprocess=Pipeline(steps[:-1]))
+    with pytest.raises(FeedError, match=r"found float32 .*, expected images: float16"):
+        list(open_feeds(single, interface, 2))
 
 
 def test_each_row_has_the_geometry_of_its_own_image(tmp_path: Path) -> None:

@@ -33,13 +33,19 @@ from parity.backends.fake import (
     WrongDtype,
     WrongShape,
 )
+from parity.case import load_case
 from parity.errors import BackendUnavailable, FeedError, RunError
 from parity.options import SessionOptions
+from parity.preprocess import Geometry
 from parity.results import load_run
 from parity.runner import JudgeSettings, OpenRun, RunSettings, open_run, run_cases
 from parity.runner import case_judge as case_judge_module
 from parity.runner import planned as planned_module
+from parity.runner.reference import prepare_case
+from parity.runner.store import TensorStore
 from parity.verdict import Verdict
+from tests.tiny_models import write_case as write_image_case
+from tests.tiny_models import write_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,6 +216,24 @@ def test_a_replay_judges_the_failing_feed_alone_by_the_same_bound_and_fails_agai
     assert (again.verdict, again.feed_count) == (Verdict.FAIL, 1)
     assert [tensor.tolerance for tensor in again.tensors] == [tensor.tolerance for tensor in first.tensors]
     assert replay(first).verdict is Verdict.PASS
+
+
+def test_a_saved_feed_keeps_what_its_images_are_called_and_where_they_lie(in_folder: Path) -> None:
+    inputs = 'kind = "images"\nfiles = ["*.png"]\npreprocess = { preset = "yolo", size = [8, 8] }'
+    text = 'model = "model.onnx"\nbatch_size = 2\n[inputs]\n' + inputs + '\n[variants.fp32]\nprecision = "fp32"\n'
+    folder = write_image_case(in_folder / "cases" / "seen", text)
+    write_images(folder, ["a.png", "b.png", "c.png"], (4, 16))
+    settings = replace(FAKE, cases=(folder,))
+    outcome = judge_with(FlipElement(feed=1), settings=settings)
+    assert outcome.failing_feed is not None
+    (saved,) = in_folder.glob(f"reports/*/{outcome.failing_feed}")
+    case = load_case(folder)
+    with TensorStore() as store:
+        made = prepare_case(case, JudgeSettings(), store).feeds
+        (again,) = prepare_case(case, JudgeSettings(feed=saved), store).feeds
+    assert [feed.sources for feed in made] == [("a.png", "b.png"), ("c.png",)]
+    assert made[1].geometry == (Geometry(4, 16, 0.5, 0.5, 0, 3),)
+    assert (again.number, again.name, again.sources, again.geometry) == (1, "feed0001", ("c.png",), made[1].geometry)
 
 
 def test_a_replay_names_the_feed_by_its_number_in_the_run() -> None:

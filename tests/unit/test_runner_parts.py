@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from parity.case import Variant
 from parity.errors import FeedError, RunError
 from parity.options import PrecisionOptions, Provider, SessionOptions
+from parity.preprocess import Geometry
 from parity.results import Environment, Run, load_run
 from parity.runner import JudgeSettings, Origin, RunFolder, RunSettings, cache_folder, create_run_folder
 from parity.runner.replay import NOTE_KEY, FeedNote, read_feed, write_feed
@@ -65,7 +67,8 @@ def test_a_full_temporary_folder_is_one_sentence(monkeypatch: pytest.MonkeyPatch
 def test_a_saved_feed_comes_back_with_its_note(tmp_path: Path) -> None:
     tensors = {"x": np.array([1, 2], ml_dtypes.bfloat16), "file": np.arange(3)}
     dtypes = {name: tensor.dtype.name for name, tensor in tensors.items()}
-    note = FeedNote("case", "fp16", 7, "feed0007", {"y[rest]": 0.1 + 0.2}, dtypes)
+    geometry = (Geometry(60, 100, 0.1 + 0.2, 1 / 3, 4.5, -1), Geometry(1, 1))
+    note = FeedNote("case", "fp16", 7, "feed0007", {"y[rest]": 0.1 + 0.2}, dtypes, geometry, ("a.png", "b.png"))
     write_feed(tmp_path / "feed.npz", tensors, note)
     found, found_note = read_feed(tmp_path / "feed.npz")
     assert found_note == note
@@ -80,12 +83,28 @@ def test_a_feed_that_no_run_saved_has_no_note(tmp_path: Path) -> None:
     assert note is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"unknown": 1}', '{"dtypes": {}}', '{"dtypes": {"x": "no-such"}}'])
+def test_a_note_from_before_geometry_was_kept_still_reads(tmp_path: Path) -> None:
+    old = {"case": "c", "variant": "fp16", "feed": 3, "name": "feed0003", "scales": {}, "dtypes": {"x": "int64"}}
+    content = {"x": np.arange(3), NOTE_KEY: np.frombuffer(json.dumps(old).encode(), np.uint8)}
+    np.savez(tmp_path / "feed.npz", **content)
+    _, note = read_feed(tmp_path / "feed.npz")
+    assert note == FeedNote("c", "fp16", 3, "feed0003", {}, {"x": "int64"}, None, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '{"unknown": 1}', '{"dtypes": {}}', '{"dtypes": {"x": "no-such"}}', '{"dtypes": 1}'),
+        '{"dtypes": {"x": "int64"}, "geometry": [{"original_height": 1, "original_width": 2}], "sources": []}',
+        '{"dtypes": {"x": "int64"}, "geometry": [{"original_height": "high", "original_width": 2}], "sources": ["a"]}',
+    ],
+)
 def test_a_damaged_note_is_told(text: str, tmp_path: Path) -> None:
     content = {"x": np.arange(3), NOTE_KEY: np.frombuffer(text.encode(), np.uint8)}
     np.savez(tmp_path / "feed.npz", **content)
-    with pytest.raises(FeedError, match="its note is damaged"):
+    with pytest.raises(FeedError, match="its note is damaged") as caught:
         read_feed(tmp_path / "feed.npz")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_folder_is_named_by_time_and_name_and_never_shared(tmp_path: Path) -> None:

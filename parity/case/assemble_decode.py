@@ -1,0 +1,164 @@
+"""From the tables of decoded results to a frozen ``Decoding``; the decoder is held against the model's outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from parity.case.feeds import image_names
+from parity.case.gates import build_gates
+from parity.case.mistakes import expected_one_of, join_path
+from parity.case.model import Annotations, Decoding
+from parity.case.paths import find_file, find_function
+from parity.case.schema_decode import PythonDecodeTable
+from parity.decode import FAMILIES, DecodeSettings, DetectionSettings, find_roles
+from parity.decoded import Task
+from parity.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parity.case.model import InputSource
+    from parity.case.paths import Place
+    from parity.case.schema import CaseTable
+    from parity.case.schema_decode import AnnotationsTable, GateTable
+    from parity.decode import Shapes
+    from parity.graph import ModelInterface
+
+_TABLES_BESIDE = ("agreement", "gates", "annotations")
+_ANNOTATED_TASKS = (Task.DETECTION, Task.CLASSIFICATION)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeContext:
+    """What building a decoding needs besides its tables.
+
+    Attributes
+    ----------
+    data
+        The case file as it was read: a table that is there but broken is not missing.
+    interface, evaluation
+        None where they could not be built.
+    variant_names
+        The names in the file, those of variants with mistakes included.
+    """
+
+    place: Place
+    data: Mapping[str, Any]
+    interface: ModelInterface | None
+    evaluation: InputSource | None
+    variant_names: Sequence[str]
+
+    def tell(self, path: str, message: str) -> None:
+        """Add a mistake."""
+        self.place.mistakes.add(path, message)
+
+
+def build_decoding(table: CaseTable, gates: Sequence[GateTable | None], context: DecodeContext) -> Decoding | None:
+    """Return how a case's outputs are decoded; None where it says nothing of that, or not enough."""
+    if "decode" not in context.data:
+        for key in (key for key in _TABLES_BESIDE if key in context.data):
+            context.tell(key, "has a meaning beside [decode] only; add [decode], or leave it out")
+        return None
+    decoder = table.decode
+    task = decoder.task if decoder else None
+    function = _check_decoder(decoder, context) if decoder else ""
+    has_annotations = "annotations" in context.data
+    rules = build_gates(gates, task, context.variant_names, context.place.mistakes, has_annotations=has_annotations)
+    annotations = _build_annotations(table.annotations, task, context) if table.annotations else None
+    if decoder is None or task is None:
+        return None
+    if task is not Task.DETECTION:
+        _check_boxes_only(table, task, context)
+    return Decoding(
+        settings=decoder if isinstance(decoder, DecodeSettings) else None,
+        function=function,
+        task=task,
+        class_names=tuple(decoder.class_names),
+        score_threshold=_score_threshold(decoder),
+        match_iou=table.agreement.match_iou,
+        borderline_cap=table.agreement.borderline_cap,
+        picture_count=table.agreement.pictures,
+        gates=rules,
+        annotations=annotations,
+    )
+
+
+def _check_boxes_only(table: CaseTable, task: Task, context: DecodeContext) -> None:
+    for key in table.agreement.model_fields_set & {"match_iou", "borderline_cap"}:
+        context.tell(f"agreement.{key}", f"has a meaning for detection only; leave it out of {task}")
+    if isinstance(table.decode, PythonDecodeTable) and "score_threshold" in table.decode.model_fields_set:
+        context.tell("decode.score_threshold", f"has a meaning for detection only; leave it out of {task}")
+
+
+def _score_threshold(decoder: DecodeSettings | PythonDecodeTable) -> float:
+    if isinstance(decoder, DetectionSettings | PythonDecodeTable):
+        return decoder.score_threshold
+    return 0.0
+
+
+def _check_decoder(decoder: DecodeSettings | PythonDecodeTable, context: DecodeContext) -> str:
+    """Return the function that decodes, empty where a decoder of a family does, which is held against the model."""
+    if isinstance(decoder, PythonDecodeTable):
+        return find_function(context.place, decoder.function, "decode.function") or ""
+    if context.interface is not None:
+        _check_outputs(decoder, context.interface, context)
+    return ""
+
+
+def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context: DecodeContext) -> None:
+    known = [info.name for info in interface.outputs]
+    unknown = {role: name for role, name in settings.outputs.items() if name not in known}
+    for role, name in unknown.items():
+        context.tell(join_path("decode", "outputs", role), expected_one_of(name, known))
+    shapes = _shapes(interface)
+    if unknown or shapes is None:
+        return
+    try:
+        find_roles(settings, shapes)
+    except DecodeError as error:
+        context.tell("decode.name", str(error))
+        return
+    _check_roles(settings, shapes, context)
+
+
+def _check_roles(settings: DecodeSettings, shapes: Shapes, context: DecodeContext) -> None:
+    """Tell of parts that the decoder does not have, or that nothing plays."""
+    if not settings.outputs:
+        return
+    fit = FAMILIES[settings.name].layout({name: shapes[name] for name in settings.outputs.values()})
+    assert fit is not None
+    unknown = [role for role in settings.outputs if role not in fit.outputs]
+    for role in unknown:
+        context.tell(join_path("decode", "outputs", role), expected_one_of(role, list(fit.outputs)))
+    lacking = [role for role in fit.outputs if role not in settings.outputs]
+    if lacking and not unknown:
+        context.tell("decode.outputs", f"lacks {', '.join(lacking)}; name all of {', '.join(fit.outputs)}, or none")
+
+
+def _shapes(interface: ModelInterface) -> Shapes | None:
+    """Return the shapes of the outputs; None where the model leaves one open altogether."""
+    if not all(info.shape for info in interface.outputs):
+        return None
+    return {
+        info.name: tuple("?" if dimension is None else dimension for dimension in info.shape)
+        for info in interface.outputs
+    }
+
+
+def _build_annotations(table: AnnotationsTable, task: Task | None, context: DecodeContext) -> Annotations | None:
+    if (table.file is None) == (table.function is None):
+        if not any(context.place.mistakes.has(f"annotations.{key}") for key in ("file", "function")):
+            context.tell("annotations", "expected either file or function")
+        return None
+    if task is not None and task not in _ANNOTATED_TASKS:
+        context.tell(
+            "annotations", f"have a meaning for {' and '.join(_ANNOTATED_TASKS)} only; leave them out of {task}"
+        )
+    if context.evaluation and not image_names(context.evaluation):
+        context.tell("annotations", "need inputs that are images: kind images, or python with preprocess")
+    if table.file is not None:
+        file = find_file(context.place, table.file, "annotations.file", inside=True)
+        return Annotations(file) if file else None
+    function = find_function(context.place, table.function, "annotations.function")
+    return Annotations(function=function) if function else None
