@@ -138,7 +138,8 @@ class VariantCases(pytest.Collector):
         """Yield the checks of the variant."""
         from parity.runner.selection import checks_of
 
-        for check in checks_of(self.backend):
+        assert isinstance(self.parent, CaseFile)
+        for check in checks_of(self.backend, decodes=self.parent.case.decoding is not None):
             item: CheckItem = CheckItem.from_parent(self, name=check)
             item.add_marker("parity")
             # With --dist loadgroup the items of a case meet in one worker and share its references. A group's name
@@ -188,6 +189,7 @@ def figures_of(outcome: Outcome) -> Iterator[tuple[str, object]]:
     """Yield an outcome's figures as properties for JUnit: ``(output.figure, value)``."""
     yield "verdict", str(outcome.verdict)
     yield from _engine_figures(outcome)
+    yield from _decoded_figures(outcome)
     for tensor in outcome.tensors:
         for name, value in _tensor_figures(tensor):
             yield f"{tensor.output}.{name}", value
@@ -203,6 +205,12 @@ def _engine_figures(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "census.time_share", "n/a" if outcome.census.time_share is None else outcome.census.time_share
     for law in outcome.invariants:
         yield f"invariant.{law.name}", str(law.verdict)
+
+
+def _decoded_figures(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    for judged in outcome.decoded.figures if outcome.decoded else ():
+        value = judged.figure.value
+        yield f"decoded.{judged.figure.name}", "n/a" if value is None else value
 
 
 def _tensor_figures(tensor: TensorOutcome) -> Iterator[tuple[str, object]]:

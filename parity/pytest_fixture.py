@@ -38,7 +38,8 @@ class CaseRunner:
         variant
             Such as ``fp16`` or ``fp16@onnxruntime``.
         check
-            ``outputs``, and on TensorRT also ``census`` and ``invariants``.
+            ``outputs``; ``decoded`` where the case has a ``[decode]`` table; on TensorRT also ``census`` and
+            ``invariants``.
 
         Raises
         ------

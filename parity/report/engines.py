@@ -5,10 +5,10 @@ Terminal, Markdown and HTML show these same tables; a run without engines has no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.report.figures import SIGNS, decibel, number, worst_first, worst_tensors
+from parity.report.text_table import Table
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from parity.results import CensusRow, EngineRecord, Invariant, Outcome, Run, TensorOutcome
 
 _SHORT_HASH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of text. ``numeric`` are the numbers of the columns that stand to the right."""
-
-    title: str
-    note: str
-    headings: tuple[str, ...]
-    numeric: frozenset[int]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def engine_tables(run: Run) -> list[Table]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from parity.report import figures
+from parity.report.decoded import decoded_notes, decoded_tables
 from parity.report.engines import engine_notes, engine_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from jinja2 import Template
 
+    from parity.report.pictures import Picture
+    from parity.report.text_table import Table
     from parity.results import Outcome, Run
     from parity.verdict import Verdict
 
@@ -24,8 +30,14 @@ class Cell:
     anchor: str
 
 
-def report_html(run: Run) -> str:
-    """Return a run as one HTML document without scripts, remote parts or paths of the machine."""
+NO_PICTURES: Mapping[tuple[str, str, str], Sequence[Picture]] = MappingProxyType({})
+
+
+def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Picture]] = NO_PICTURES) -> str:
+    """Return a run as one HTML document without scripts, remote parts or paths of the machine.
+
+    ``pictures`` are those of each outcome by its key.
+    """
     outcomes = figures.worst_first(run)
     anchors = {outcome.key: f"outcome-{place}" for place, outcome in enumerate(outcomes)}
     return _template().render(
@@ -38,11 +50,23 @@ def report_html(run: Run) -> str:
         matrix=_matrix(run, outcomes, anchors),
         verdict=figures.run_verdict(run),
         verdict_line=figures.verdict_line(run),
-        notes=[*figures.output_notes(run.outcomes), *figures.variant_notes(run.outcomes), *engine_notes(run)],
+        notes=_notes(run),
+        pictures=pictures,
+        has_decoded=any(outcome.decoded for outcome in outcomes),
         tables=engine_tables(run),
         has_several_checks=figures.has_several_checks(run),
         forecast_note=figures.FORECAST_NOTE if figures.has_forecast(run) else "",
     )
+
+
+def _notes(run: Run) -> list[tuple[str, str]]:
+    found = figures.output_notes(run.outcomes), decoded_notes(run), figures.variant_notes(run.outcomes)
+    return [note for notes in (*found, engine_notes(run)) for note in notes]
+
+
+def _decoded_tables(outcome: Outcome) -> list[Table]:
+    """Return the tables of one outcome, which stand below its name."""
+    return decoded_tables([outcome], has_place=False)
 
 
 def _row(run: Run, outcome: Outcome) -> tuple[str, str]:
@@ -75,5 +99,6 @@ def _template() -> Template:
         name: getattr(figures, name)
         for name in ("decibel", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
     }
+    environment.filters["decoded_tables"] = _decoded_tables
     environment.globals["signs"] = figures.SIGNS
     return environment.get_template("report.html")

@@ -11,6 +11,7 @@ from parity.report.figures import worst_first
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.agreement import DecodedRecord, JudgedFigure
     from parity.results import Outcome, Run, TensorOutcome, Triangulation
 
 
@@ -33,6 +34,7 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
         **{name: getattr(outcome, name) for name in names},
         "duration_s": outcome.duration_s,
         "outputs": [_tensor(tensor) for tensor in outcome.tensors],
+        **({"decoded": _decoded(outcome.decoded)} if outcome.decoded else {}),
         **_engine(outcome),
     }
 
@@ -50,6 +52,24 @@ def _engine(outcome: Outcome) -> dict[str, object]:
     if outcome.invariants:
         parts["invariants"] = {law.name: law.verdict for law in outcome.invariants}
     return parts
+
+
+def _decoded(record: DecodedRecord) -> dict[str, object]:
+    names = ("task", "decoder", "finding_count", "reasons", "notes")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "figures": {judged.figure.name: _figure(judged) for judged in record.figures},
+        "findings": [{"kind": found.kind, "image": found.image, "text": found.text} for found in record.findings],
+    }
+
+
+def _figure(judged: JudgedFigure) -> dict[str, object]:
+    """Return a figure with its gate; what stands on no gate is shown without one."""
+    value = judged.figure.value
+    shown: dict[str, object] = {"value": None if value is None else _strict(value), "unit": judged.figure.unit}
+    if judged.verdict is None:
+        return shown
+    return shown | {"minimum": judged.minimum, "maximum": judged.maximum, "verdict": judged.verdict}
 
 
 def _tensor(tensor: TensorOutcome) -> dict[str, object]:

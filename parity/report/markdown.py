@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from parity.report.decoded import decoded_notes, decoded_outcomes, decoded_tables
 from parity.report.engines import engine_notes, engine_tables
 from parity.report.figures import (
     FORECAST_NOTE,
@@ -28,7 +29,7 @@ from parity.report.figures import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from parity.report.engines import Table
+    from parity.report.text_table import Table
     from parity.results import Outcome, Run
 
 MAX_BYTES = 1024 * 1024
@@ -36,8 +37,8 @@ MAX_BYTES = 1024 * 1024
 
 # What the parts may take of the limit together leaves room for the heading and for the counts of what is left out.
 _TABLE_SHARE, _FAILURE_SHARE, _NOTE_SHARE = 0.45, 0.4, 0.1
-# Where engines bring tables of their own, the first two give way to them.
-_ENGINE_SHARE, _OTHERS_SHARE = 0.24, 0.7
+# Where engines or decoded results bring tables of their own, the first two give way to them.
+_MORE_SHARE, _OTHERS_SHARE = 0.24, 0.7
 _MAX_NAME, _MAX_MESSAGE = 300, 8000
 
 _TABLE_HEAD = (
@@ -52,13 +53,13 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
     rows = [_row(outcome) for outcome in worst_first(run)]
     failures = [_failure(outcome) for outcome in failed(run)]
     notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in _notes(run)]
-    tables = engine_tables(run)
+    tables = [*decoded_tables(decoded_outcomes(run)), *engine_tables(run)]
     room = max_bytes * (_OTHERS_SHARE if tables else 1.0)
     parts = [
         f"# {SIGNS[run_verdict(run)]} parity: {_inline(verdict_line(run))}\n\nRun {_inline(run.name)}.\n\n",
         _TABLE_HEAD + _within(rows, int(room * _TABLE_SHARE), "more outcomes are in outputs.csv") if rows else "",
         _section("What failed", _within(failures, int(room * _FAILURE_SHARE), "more failures are in report.html")),
-        *(_engine_section(table, int(max_bytes * _ENGINE_SHARE / len(tables))) for table in tables),
+        *(_table_section(table, int(max_bytes * _MORE_SHARE / len(tables))) for table in tables),
         _section("Notes", _within(notes, int(max_bytes * _NOTE_SHARE), "more notes are in report.html")),
         f"\n{FORECAST_NOTE}\n" if has_forecast(run) else "",
     ]
@@ -67,12 +68,12 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
 
 def _notes(run: Run) -> list[tuple[str, str]]:
     # What was seen in outputs comes first: it may make a reader doubt a pass.
-    return [*output_notes(run.outcomes), *variant_notes(run.outcomes), *engine_notes(run)]
+    return [*output_notes(run.outcomes), *decoded_notes(run), *variant_notes(run.outcomes), *engine_notes(run)]
 
 
-def _engine_section(table: Table, max_bytes: int) -> str:
+def _table_section(table: Table, max_bytes: int) -> str:
     ruler = (("---:" if column in table.numeric else "---") for column in range(len(table.headings)))
-    head = f"{table.note}\n\n| {' | '.join(table.headings)} |\n|{'|'.join(ruler)}|\n"
+    head = f"{table.note}\n\n| {' | '.join(map(_inline, table.headings))} |\n|{'|'.join(ruler)}|\n"
     rows = [f"| {' | '.join(map(_inline, row))} |\n" for row in table.rows]
     return _section(table.title, head + _within(rows, max_bytes, "more rows are in report.html"))
 

@@ -61,11 +61,11 @@ def outputs_csv(run: Run) -> str:
     An outcome that judged no tensor (an error) keeps one row with its figures empty, so that no outcome goes missing.
     A figure that was measured and is not a number reads ``nan``.
     """
-    # A census or a law that was found has its own table; one that could not be judged keeps its row here.
-    outcomes = [outcome for outcome in run.outcomes if not (outcome.census or outcome.invariants)]
+    # What was found of other checks has its own table; a check that could not be judged keeps its row here.
+    outcomes = [outcome for outcome in run.outcomes if not (outcome.census or outcome.invariants or outcome.decoded)]
     rows = [row for outcome in outcomes for row in _outcome_rows(outcome)]
     has_engines = any(outcome.engine or tensor.triangulation for outcome in outcomes for tensor in outcome.tensors)
-    return _csv(rows, OUTPUT_COLUMNS + (ENGINE_COLUMNS if has_engines else ()))
+    return csv_text(rows, OUTPUT_COLUMNS + (ENGINE_COLUMNS if has_engines else ()))
 
 
 def census_csv(run: Run) -> str:
@@ -76,7 +76,7 @@ def census_csv(run: Run) -> str:
         if outcome.census
         for row in outcome.census.rows
     ]
-    return _csv(rows, CENSUS_COLUMNS) if rows else ""
+    return csv_text(rows, CENSUS_COLUMNS) if rows else ""
 
 
 def invariants_csv(run: Run) -> str:
@@ -86,10 +86,11 @@ def invariants_csv(run: Run) -> str:
         for outcome in run.outcomes
         for law in outcome.invariants
     ]
-    return _csv(rows, INVARIANTS_COLUMNS) if rows else ""
+    return csv_text(rows, INVARIANTS_COLUMNS) if rows else ""
 
 
-def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+def csv_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Return rows as CSV that neither a reader nor a spreadsheet changes; what a row does not have stays empty."""
     import pandas as pd
 
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from parity.report.decoded import decoded_notes
+from parity.report.decoded_headlines import HEADLINES, headline_cells
 from parity.report.engines import origin_table
 from parity.report.figures import (
     FORECAST_NOTE,
@@ -100,7 +102,7 @@ def _signs(stream: TextIO) -> dict[Verdict, str]:
 
 
 def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
-    """Yield the tables of a run: outputs, then what engines add."""
+    """Yield the tables of a run: outputs, whose error it is, decoded results, further checks."""
     outcomes = worst_first(run)
     outputs = [outcome for outcome in outcomes if is_of_outputs(outcome)]
     if outputs:
@@ -108,9 +110,23 @@ def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
     origin = origin_table(outcomes, worst_only=True)
     if origin.rows:
         yield _plain_table(origin.headings, origin.rows, origin.numeric)
-    checks = [outcome for outcome in outcomes if not is_of_outputs(outcome)]
+    yield from _decoded_tables([outcome for outcome in outcomes if outcome.decoded], signs)
+    checks = [outcome for outcome in outcomes if not is_of_outputs(outcome) and not outcome.decoded]
     if checks:
         yield _plain_table(_CHECK_HEADINGS, [_check_cells(outcome, signs) for outcome in checks])
+
+
+def _decoded_tables(outcomes: Sequence[Outcome], signs: dict[Verdict, str]) -> Iterator[Table]:
+    """Yield a table for each task, in the order of the outcomes."""
+    tasks = dict.fromkeys(outcome.decoded.task for outcome in outcomes if outcome.decoded)
+    for task in tasks:
+        columns = HEADLINES.get(task, {})
+        rows: list[tuple[Text | str, ...]] = [
+            (outcome.case, outcome.variant, _sign(outcome, signs), *headline_cells(outcome, signs))
+            for outcome in outcomes
+            if outcome.decoded and outcome.decoded.task == task
+        ]
+        yield _plain_table((*_HEADINGS[:3], *columns), rows, range(3, 3 + len(columns)))
 
 
 def _plain_table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], numeric: Container[int] = ()) -> Table:
@@ -125,8 +141,11 @@ def _plain_table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], 
 
 
 def _check_cells(outcome: Outcome, signs: dict[Verdict, str]) -> tuple[Text | str, ...]:
-    sign = _text(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
-    return outcome.case, outcome.variant, outcome.check, sign, outcome.headline
+    return outcome.case, outcome.variant, outcome.check, _sign(outcome, signs), outcome.headline
+
+
+def _sign(outcome: Outcome, signs: dict[Verdict, str]) -> Text:
+    return _text(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
 
 
 def _empty_table() -> Table:
@@ -192,7 +211,11 @@ def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
 
 def _note_lines(run: Run) -> list[str]:
     # The reports have the notes of every variant; here stand those that may explain a failure or cast doubt on a pass.
-    notes = [*output_notes(worst_first(run))[:_MAX_OUTPUT_NOTES], *variant_notes(failed(run))]
+    notes = [
+        *output_notes(worst_first(run))[:_MAX_OUTPUT_NOTES],
+        *decoded_notes(run)[:_MAX_OUTPUT_NOTES],
+        *variant_notes(failed(run)),
+    ]
     return [f"{subject}: {note}" for subject, note in notes]
 
 

@@ -9,22 +9,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from parity.checks.outputs import OutputsCheck, outputs_outcome
 from parity.errors import ParityError, RunError
 from parity.results import Outcome
+from parity.runner.decoded_observer import DecodedObserver
+from parity.runner.decoded_reference import DecodedReference
 from parity.runner.engine_judge import judge_engine
-from parity.runner.message import failure_text, with_error
+from parity.runner.message import failure_text, not_judged, with_error
+from parity.runner.observers import Answer, OutputsObserver, observe
 from parity.runner.planned import PlannedVariant, plan_variant, typed_inputs
 from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.replay import FeedNote, write_feed
 from parity.runner.rounded import RoundedOutputs
-from parity.runner.selection import OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
+from parity.runner.selection import DECODED, OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
 from parity.runner.settings import JudgeSettings, Origin, relative_path
 from parity.runner.store import TensorStore
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from parity.case import Case, Variant
     from parity.results import CaseRecord
     from parity.runner.folder import RunFolder
+    from parity.runner.observers import Judged, Observer
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class CaseJudge:
     """Judges the variants of one case.
 
     Feeds and reference outputs are made when the first variant is judged, once, and kept on disk until it is closed;
-    so are the outputs of rounded graphs that engines are compared with.
+    so are the outputs of rounded graphs that engines are compared with, and what the reference's outputs decode to.
     """
 
     def __init__(self, case: Case, settings: JudgeSettings) -> None:
@@ -59,6 +62,7 @@ class CaseJudge:
         self._store: TensorStore | None = None
         self._planned: dict[str, PlannedVariant] = {}
         self._rounded: dict[str, RoundedOutputs] = {}
+        self._decoded: DecodedReference | None = None
 
     @property
     def record(self) -> CaseRecord | None:
@@ -78,7 +82,8 @@ class CaseJudge:
         RunError
             The failing feed cannot be written: there is no sense in going on.
         """
-        pending = {check: self._blank(variant, backend, check) for check in checks_of(backend.name)}
+        checks = checks_of(backend.name, decodes=self._case.decoding is not None)
+        pending = {check: self._blank(variant, backend, check) for check in checks}
         if reason := reason_to_skip(variant, backend):
             yield from (replace(o, verdict=Verdict.SKIPPED, headline=reason, message=reason) for o in pending.values())
             return
@@ -104,8 +109,7 @@ class CaseJudge:
             return
         first, *others = pending.values()
         yield replace(with_error(first, error), duration_s=time.perf_counter() - start)
-        because = f"not judged, because {first.check} could not be"
-        yield from (replace(other, headline=because, message=because) for other in others)
+        yield from (not_judged(other, first) for other in others)
 
     def _blank(self, variant: Variant, backend: Backend, check: str) -> Outcome:
         return Outcome(
@@ -141,8 +145,9 @@ class CaseJudge:
     ) -> Iterator[Outcome]:
         planned = self._plan(variant)
         tell = Teller(self._case, planned, folder, self._settings.origin)
+        observers = self._observers(planned, folder)
         if not is_engine_backend(backend):
-            yield tell(judge_forecast(planned, backend, self._settings, pending[OUTPUTS]))
+            yield from map(tell, judge_forecast(planned, backend, self._settings, dict(pending), observers))
             return
         assert self._store is not None
         rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings, self._store))
@@ -153,14 +158,24 @@ class CaseJudge:
                 backend,
                 dict(pending),
                 rounded,
+                observers,
                 timeout_s=self._settings.build_timeout_s,
                 command=tell.command(pending[OUTPUTS]),
             ),
         )
 
+    def _observers(self, planned: PlannedVariant, folder: RunFolder | None) -> dict[str, Observer]:
+        """Return what looks at a variant's outputs beside the ``outputs`` check."""
+        if self._case.decoding is None:
+            return {}
+        if self._decoded is None:
+            assert self._store is not None
+            self._decoded = DecodedReference(self._case, self._case.decoding, self._prepare(), self._store)
+        return {DECODED: DecodedObserver(planned, self._case.decoding, self._decoded, folder)}
+
     def close(self) -> None:
         """Free the temporary folder."""
-        self._prepared = None
+        self._prepared = self._decoded = None
         self._planned.clear()
         self._rounded.clear()
         self._stack.close()
@@ -175,16 +190,19 @@ class CaseJudge:
 
 
 def judge_forecast(
-    planned: PlannedVariant, backend: Backend, settings: JudgeSettings, blank: Outcome
-) -> tuple[Outcome, int | None]:
-    """Execute the rounded graph and judge its outputs; return the outcome and the worst feed's number."""
+    planned: PlannedVariant,
+    backend: Backend,
+    settings: JudgeSettings,
+    blanks: Mapping[str, Outcome],
+    observers: Mapping[str, Observer],
+) -> Iterator[Judged]:
+    """Execute the rounded graph once on each feed; yield the outcomes of ``outputs`` and of ``observers``."""
+    filled = {check: replace(blank, model=planned.record) for check, blank in blanks.items()}
     with backend.open(planned.made.rounded, planned.rounded_options(settings.session)) as session:
         halves = planned.half_tensors(session.inputs)
-        check = OutputsCheck(planned.regions_of, planned.precision, planned.half_tensors(session.outputs))
-        for feed in planned.prepared.feeds:
-            check.update(feed.number, session.run(typed_inputs(feed.tensors, halves)), dict(feed.expected))
-    result = check.result()
-    return outputs_outcome(replace(blank, model=planned.record), result), result.worst_feed
+        outputs = OutputsObserver(planned, planned.half_tensors(session.outputs))
+        answers = ((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in planned.prepared.feeds)
+        yield from observe(answers, {OUTPUTS: outputs, **observers}, filled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from parity.checks.census import census_outcome
 from parity.checks.invariants import invariants_outcome
-from parity.checks.outputs import OutputsCheck, outputs_outcome
-from parity.errors import ParityError, RunError
 from parity.precision.names import all_nodes
 from parity.runner.engine_request import engine_request
-from parity.runner.message import with_error
+from parity.runner.observers import Answer, OutputsObserver, judged_or_error, observe
 from parity.runner.planned import typed_inputs
 from parity.runner.selection import CENSUS, INVARIANTS, OUTPUTS
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from parity.backends.engine import EngineBackend, EngineRequest, EngineSession
     from parity.graph import TensorInfo
     from parity.results import Outcome
+    from parity.runner.observers import Judged, Observer
     from parity.runner.planned import PlannedVariant
+    from parity.runner.reference import StoredFeed
     from parity.runner.rounded import RoundedOutputs
-
-    Judged = tuple[Outcome, int | None]
-    """An outcome, and the number of the feed that fails most."""
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32"})
 _INVARIANT_FEEDS = 2
@@ -40,16 +38,20 @@ def judge_engine(
     backend: EngineBackend,
     blanks: Mapping[str, Outcome],
     rounded: RoundedOutputs,
+    observers: Mapping[str, Observer],
     *,
     timeout_s: float,
     command: str,
 ) -> Iterator[Judged]:
     """Build or load a variant's engine and yield an outcome for each check of ``blanks``, in their order.
 
-    A check that cannot be made costs its own outcome; the next one meets a new worker where the last one died.
+    The engine runs each feed once for ``outputs`` and ``observers`` together. A check that cannot be made costs its own
+    outcome; where a worker dies, the next check that asks for one meets a new worker.
 
     Parameters
     ----------
+    observers
+        What looks at the outputs beside the ``outputs`` check, by the names of their checks.
     timeout_s
         The longest that building the engine may take.
     command
@@ -65,15 +67,8 @@ def judge_engine(
     request = engine_request(planned)
     with backend.open_engine(request, timeout_s) as session:
         trial = _Trial(planned, request, session, rounded, command)
-        judges = {OUTPUTS: _judge_outputs, CENSUS: _judge_census, INVARIANTS: _judge_invariants}
-        for check, blank in blanks.items():
-            filled = replace(blank, model=planned.record)
-            try:
-                judged, worst = judges[check](trial, filled)
-            except RunError:
-                raise
-            except ParityError as error:
-                judged, worst = with_error(filled, error), None
+        filled = {check: replace(blank, model=planned.record) for check, blank in blanks.items()}
+        for judged, worst in chain(_judge_answers(trial, observers, filled), _judge_engine_itself(trial, filled)):
             yield replace(judged, engine=session.record), worst
 
 
@@ -92,23 +87,26 @@ class _Trial:
         dtypes = _differing(self.planned.prepared.interface.inputs, self.session.inputs, self.planned)
         return (typed_inputs(feed.tensors, dtypes) for feed in self.planned.prepared.feeds)
 
+    def answers(self) -> Iterator[tuple[StoredFeed, Answer]]:
+        """Yield each feed with what the engine answers."""
+        for number, (feed, inputs) in enumerate(zip(self.planned.prepared.feeds, self.feeds(), strict=True)):
+            # Twice with other patterns in the buffers, on one feed: what stays unwritten there stays so on all.
+            answer = self.session.infer(inputs, find_unwritten=number == 0)
+            yield feed, Answer(answer.outputs, answer.unwritten)
 
-def _judge_outputs(trial: _Trial, blank: Outcome) -> Judged:
+
+def _judge_answers(trial: _Trial, observers: Mapping[str, Observer], blanks: Mapping[str, Outcome]) -> Iterator[Judged]:
     planned = trial.planned
     dtypes = _differing(planned.prepared.interface.outputs, trial.session.outputs, planned)
-    check = OutputsCheck(planned.regions_of, planned.precision, dtypes)
-    for number, (feed, inputs) in enumerate(zip(planned.prepared.feeds, trial.feeds(), strict=True)):
-        # Twice with other patterns in the buffers, on one feed: what stays unwritten there stays so on all.
-        answer = trial.session.infer(inputs, find_unwritten=number == 0)
-        check.update(
-            feed.number,
-            answer.outputs,
-            dict(feed.expected),
-            rounded=trial.rounded[feed.number],
-            unwritten=answer.unwritten,
-        )
-    result = check.result()
-    return outputs_outcome(blank, result), result.worst_feed
+    outputs = OutputsObserver(planned, dtypes, trial.rounded)
+    yield from observe(trial.answers(), {OUTPUTS: outputs, **observers}, blanks)
+
+
+def _judge_engine_itself(trial: _Trial, blanks: Mapping[str, Outcome]) -> Iterator[Judged]:
+    judges = {CENSUS: _judge_census, INVARIANTS: _judge_invariants}
+    for check, judge in judges.items():
+        if check in blanks:
+            yield judged_or_error(partial(judge, trial), blanks[check])
 
 
 def _judge_census(trial: _Trial, blank: Outcome) -> Judged:

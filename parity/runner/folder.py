@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 FEED_FOLDER = "feeds"
+PICTURE_FOLDER = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,26 @@ class RunFolder:
         RunError
             The folder cannot be made.
         """
-        folder = self.path / FEED_FOLDER
+        return self._made(FEED_FOLDER) / f"{_file_name(case)}-{_file_name(variant)}-{feed}.npz"
+
+    def save_picture(self, case: str, variant: str, ending: str, content: bytes) -> str:
+        """Write a picture, ``ending`` behind its case and variant, and return its path relative to the run's folder.
+
+        Raises
+        ------
+        RunError
+            It cannot be written.
+        """
+        file = self._made(PICTURE_FOLDER) / f"{_file_name(case)}-{_file_name(variant)}-{ending}"
+        with _told(file):
+            file.write_bytes(content)
+        return f"{PICTURE_FOLDER}/{file.name}"
+
+    def _made(self, name: str) -> Path:
+        folder = self.path / name
         with _told(folder):
             folder.mkdir(exist_ok=True)
-        return folder / f"{_file_name(case)}-{_file_name(variant)}-{feed}.npz"
+        return folder
 
 
 def create_run_folder(out: Path, name: str, now: datetime) -> RunFolder:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from parity.checks.outputs import severity
+from parity.decoded import Task
+from parity.detect.message import agreement_message, gate_sentence
 from parity.errors import ParityError
 from parity.judge import failure_message
 from parity.runner.settings import without_current_folder
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
+    from parity.agreement import DecodedRecord
     from parity.results import Outcome, TensorOutcome
 
 
@@ -24,6 +27,8 @@ def failure_text(outcome: Outcome, command: str) -> str:
     bad = [tensor for tensor in outcome.tensors if tensor.verdict is not Verdict.PASS]
     if outcome.verdict is Verdict.PASS:
         return ""
+    if outcome.decoded:
+        return _decoded_text(outcome, outcome.decoded, command)
     if not bad:
         return f"{outcome.headline}\nnext: {command}"
     worst = max((tensor for tensor in bad if tensor.verdict is outcome.verdict), key=severity)
@@ -40,9 +45,27 @@ def _tensor_text(outcome: Outcome, tensor: TensorOutcome, command: str) -> str:
     return failure_message(what, tensor.difference, tensor.tolerance, place=place, next_command=command)
 
 
+def _decoded_text(outcome: Outcome, record: DecodedRecord, command: str) -> str:
+    """Return what the gates say in five parts, behind it what no gate stands on; that alone where no gate is missed."""
+    place = f"{outcome.case} / {outcome.variant} / {outcome.check}"
+    said = {gate_sentence(judged) for judged in record.figures if judged.verdict is Verdict.FAIL}
+    others = [reason for reason in record.reasons if reason not in said]
+    if not said:
+        return "\n".join([*others, f"in: {place}", f"next: {command}"])
+    task, figures, count = Task(record.task), record.figures, record.finding_count
+    text = agreement_message(task, figures, record.findings, count, place=place, next_command=command)
+    return "\n".join([text, *(f"also {reason}" for reason in others)])
+
+
 def with_error(outcome: Outcome, error: Exception) -> Outcome:
     """Return an outcome that tells an error: one of the tree by its message, any other by its class as well."""
     text = without_current_folder(str(error))
     if not isinstance(error, ParityError):
         text = f"unexpected {type(error).__name__}: {text}\nThis is a defect; run again with --debug for its traceback"
     return replace(outcome, verdict=Verdict.ERROR, headline=text.partition("\n")[0], message=text)
+
+
+def not_judged(outcome: Outcome, first: Outcome) -> Outcome:
+    """Return an outcome that hung on another one, which could not be made."""
+    because = f"not judged, because {first.check} could not be"
+    return replace(outcome, verdict=Verdict.ERROR, headline=because, message=because)

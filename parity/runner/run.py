@@ -118,6 +118,10 @@ class PlannedCase:
     case: Case
     variants: tuple[tuple[Variant, Backend], ...]
 
+    def checks_on(self, backend: Backend) -> tuple[str, ...]:
+        """Return the checks that each variant goes through on a backend."""
+        return checks_of(backend.name, decodes=self.case.decoding is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -161,7 +165,7 @@ class OpenRun:
         self._save(self.run)
         progress.start(
             len(self._plan.broken)
-            + sum(len(checks_of(backend.name)) for _, variants in pending for _, backend in variants)
+            + sum(len(planned.checks_on(backend)) for planned, variants in pending for _, backend in variants)
         )
         try:
             for outcome in self._plan.broken:
@@ -178,7 +182,7 @@ class OpenRun:
             for variant, backend in planned.variants
             if any(
                 (planned.case.name, variant_label(variant.name, backend.name), check) not in done
-                for check in checks_of(backend.name)
+                for check in planned.checks_on(backend)
             )
         ]
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from parity.case import Case, Variant
     from parity.results import WorkerRecord
 
-OUTPUTS, CENSUS, INVARIANTS = "outputs", "census", "invariants"
+OUTPUTS, DECODED, CENSUS, INVARIANTS = "outputs", "decoded", "census", "invariants"
 
-FORECAST_CHECKS = (OUTPUTS,)
-PROVIDER_CHECKS = (OUTPUTS, INVARIANTS)
-ENGINE_CHECKS = (OUTPUTS, CENSUS, INVARIANTS)
+FORECAST_CHECKS = (OUTPUTS, DECODED)
+PROVIDER_CHECKS = (OUTPUTS, DECODED, INVARIANTS)
+ENGINE_CHECKS = (OUTPUTS, DECODED, CENSUS, INVARIANTS)
 
 
 def is_engine_backend(backend: Backend) -> TypeGuard[EngineBackend]:
@@ -28,12 +28,20 @@ def is_engine_backend(backend: Backend) -> TypeGuard[EngineBackend]:
     return hasattr(backend, "open_engine")
 
 
-def checks_of(backend: str) -> tuple[str, ...]:
-    """Return the checks of a variant that a backend of this name executes, in the order they are made."""
+def checks_of(backend: str, *, decodes: bool) -> tuple[str, ...]:
+    """Return the checks of a variant that a backend of this name executes, in the order they are made.
+
+    Parameters
+    ----------
+    decodes
+        Whether the case says how its outputs are decoded.
+    """
     if backend.startswith("tensorrt"):
-        return ENGINE_CHECKS
-    # Providers of ONNX Runtime have no engine inspector to take a census from.
-    return PROVIDER_CHECKS if backend.startswith("onnxruntime-") else FORECAST_CHECKS
+        checks: tuple[str, ...] = ENGINE_CHECKS
+    else:
+        # Providers of ONNX Runtime have no engine inspector to take a census from.
+        checks = PROVIDER_CHECKS if backend.startswith("onnxruntime-") else FORECAST_CHECKS
+    return tuple(check for check in checks if decodes or check != DECODED)
 
 
 def workers_of(backends: Iterable[Backend]) -> tuple[WorkerRecord, ...]:

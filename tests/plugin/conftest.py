@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", autouse=True)
 def _loaded_once() -> None:
     """Load what the plugin loads late: pytester forgets modules that a run inside a test was the first to import."""
+    import cv2
     import onnxruntime
     import pandas as pd
+    import scipy.optimize
 
     import parity.backends.onnxruntime
     import parity.pytest_fixture
@@ -25,8 +27,10 @@ def _loaded_once() -> None:
     import parity.report.tables
     import parity.runner
 
+    assert cv2
     assert onnxruntime
     assert pd
+    assert scipy
     assert parity
 
 

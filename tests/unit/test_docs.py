@@ -16,6 +16,8 @@ from parity.checks.invariants import LAWS
 from parity.checks.sameness import ALLOWANCE_DB, floor_db
 from parity.checks.triangulation import CLEAN_ENGINE_DB, MARGIN_DB
 from parity.cli import app
+from parity.decoded import Task
+from parity.detect.gates import Gate, default_gates
 from parity.difference import Element, Side, TensorDifference
 from parity.pytest_settings import add_options
 from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
@@ -35,7 +37,7 @@ from parity.results import (
     Triangulation,
     WorkerRecord,
 )
-from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Tolerance
+from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Precision, Tolerance
 from parity.verdict import Verdict
 from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
 
@@ -105,6 +107,25 @@ def test_the_page_on_judging_has_the_default_tolerances() -> None:
         assert (float(sqnr) if sqnr else None) == tolerance.min_sqnr_db
         assert tolerance.reason == f"default for {precision}: {reason}"
     assert documented == {}
+
+
+def test_the_page_on_judging_has_the_default_gates() -> None:
+    documented = {(row[1], row[0]): row[2:] for row in table(read("docs/judging.md"), "figure | of")}
+    for task in Task:
+        for gates in zip(*(default_gates(task, precision) for precision in Precision), strict=True):
+            name = f"`{gates[0].figure}`" + (" \\*" if gates[0].only_if_measured else "")
+            assert documented.pop((task, name)) == [allowed(gate) for gate in gates]
+    assert documented == {}
+
+
+def allowed(gate: Gate) -> str:
+    """Return what a gate allows, as the page writes it."""
+    if gate.minimum is None:
+        return f"≤ {gate.maximum:g}"
+    if gate.maximum is None:
+        return f"≥ {gate.minimum:g}"
+    assert gate.minimum == -gate.maximum
+    return f"± {gate.maximum:g}"
 
 
 def test_the_page_on_judging_has_every_verdict() -> None:

@@ -99,9 +99,9 @@ def test_the_page_has_the_variables_and_the_limit_of_the_cache(monkeypatch: pyte
 
 def test_the_page_has_every_check() -> None:
     rows = {row[0].strip("`"): row[2] for row in table(PAGE, "check")}
-    assert list(rows) == list(checks_of("tensorrt-8.6"))
+    assert list(rows) == list(checks_of("tensorrt-8.6", decodes=True))
     assert [name for name, where in rows.items() if "providers" in where or "every" in where] == list(
-        checks_of("onnxruntime-cuda")
+        checks_of("onnxruntime-cuda", decodes=True)
     )
 
 
