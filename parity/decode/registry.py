@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.decode import yolo_anchors, yolov5, yolov8, yolov10, yolox
+from parity.decode import (
+    classification,
+    detr,
+    efficient_nms,
+    lanes,
+    rtdetr,
+    rtdetr_ultralytics,
+    segmentation,
+    ssd_rows,
+    tf_detections,
+    torchvision_boxes,
+    yolo_anchors,
+    yolov5,
+    yolov8,
+    yolov8_obb,
+    yolov8_pose,
+    yolov8_seg,
+    yolov10,
+    yolox,
+)
 
 if TYPE_CHECKING:
     from parity.decode.family import Family
@@ -15,6 +34,19 @@ _ALL: tuple[Family, ...] = (
     yolo_anchors.FAMILY,
     yolov10.FAMILY,
     yolox.FAMILY,
+    yolov8_seg.FAMILY,
+    yolov8_pose.FAMILY,
+    yolov8_obb.FAMILY,
+    ssd_rows.FAMILY,
+    torchvision_boxes.FAMILY,
+    tf_detections.FAMILY,
+    efficient_nms.FAMILY,
+    detr.FAMILY,
+    rtdetr.FAMILY,
+    rtdetr_ultralytics.FAMILY,
+    classification.FAMILY,
+    lanes.FAMILY,
+    segmentation.FAMILY,
 )
 
 FAMILIES: dict[str, Family] = {family.settings.model_fields["name"].default: family for family in _ALL}
