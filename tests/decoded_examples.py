@@ -32,7 +32,9 @@ RECORD = DecodedRecord(
     decoder="yolov8",
     figures=(
         JudgedFigure(Figure("missed_share", 0.125, "share"), None, 0.02, Verdict.FAIL, "default for fp16"),
-        JudgedFigure(Figure("true_ap_drop", None, "ap"), -0.01, 0.01, Verdict.INCONCLUSIVE, "a release may lose a point"),
+        JudgedFigure(
+            Figure("true_ap_drop", None, "ap"), -0.01, 0.01, Verdict.INCONCLUSIVE, "a release may lose a point"
+        ),
         JudgedFigure(Figure("iou_p5", 0.98765, "iou"), 0.9, None, Verdict.PASS, "default for fp16"),
         JudgedFigure(Figure("corner_shift_max", 3.25, "px")),
         JudgedFigure(Figure("image_count", 1024.0, "count")),

@@ -37,7 +37,8 @@ MAX_SIDE = 1600
 _GOOD_SIDE = 960
 _MAX_ENLARGEMENT = 8
 _FIXED_POINT_BITS = 4
-_MAX_COORDINATE = 1e5  # Pixels: OpenCV's fixed-point coordinates overflow above.
+MAX_COORDINATE = 1e5
+"""What lies farther outside comes nearer, in image pixels: OpenCV's fixed-point coordinates would overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +67,12 @@ class Canvas:
         return int(self.pixels.shape[1])
 
     def place(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Return where points of the image lie in the picture, by continuous pixels on both sides; (n, 2)."""
-        return np.asarray(points, np.float64).reshape(-1, 2) * self.scale
+        """Return where points of the image lie in the picture, by continuous pixels on both sides; (n, 2).
+
+        Points far outside come nearer, NaN stays.
+        """
+        kept = np.clip(np.asarray(points, np.float64), -MAX_COORDINATE, MAX_COORDINATE)
+        return kept.reshape(-1, 2) * self.scale
 
 
 def open_canvas(image: NDArray[np.uint8]) -> Canvas:
@@ -110,5 +115,4 @@ def fixed_point(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
 
     OpenCV counts from the centre of the first pixel, half a pixel from its edge.
     """
-    kept = np.clip(points - 0.5, -_MAX_COORDINATE, _MAX_COORDINATE)
-    return np.rint(kept * (1 << _FIXED_POINT_BITS)).astype(np.int32), _FIXED_POINT_BITS
+    return np.rint((points - 0.5) * (1 << _FIXED_POINT_BITS)).astype(np.int32), _FIXED_POINT_BITS

@@ -21,7 +21,7 @@ from parity.overlay.canvas import (
 )
 from parity.overlay.legend import Entry
 from parity.overlay.lines import filled_square
-from parity.overlay.panels import beside, fitted, titled
+from parity.overlay.panels import beside, fitted, resized, same_width, titled
 from parity.overlay.tags import class_name
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _COLOURS = np.array([BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILLION, P
 """Of classes by their number; after the last the first again."""
 _MAX_SIDE = 640
 _MAX_CLASSES = 12
+_SAME_PROPORTIONS = 0.02
 _FADED = 0.35
 """How much of the image is left where the panel of differences shows agreement."""
 
@@ -45,28 +46,43 @@ def draw_label_maps(
 ) -> tuple[Canvas, list[Entry]]:
     """Return image, reference, candidate and their difference as one picture, and what its colours mean.
 
-    Where the sides differ the last panel is white; maps of different shapes differ everywhere.
+    Maps keep their own proportions, those of the input tensor; maps of different shapes differ everywhere. Where the
+    sides differ the last panel is white, over the faded image if that has the maps' proportions.
     """
     image = fitted(canvas.pixels, _MAX_SIDE, _MAX_SIDE)
-    first, second = (_coloured(side.labels, image) for side in (reference, candidate))
+    panel = _panel(reference.labels, image.shape[0])
+    first, second = (_coloured(side.labels, panel) for side in (reference, candidate))
     differs = _difference(reference.labels, candidate.labels)
-    white = _resized(differs.astype(np.uint8), image)[:, :, None] > 0
-    shown = np.where(white, 255, image * _FADED).astype(np.uint8)
+    white = _resized(differs.astype(np.uint8), panel)[:, :, None] > 0
+    shown = np.where(white, 255, _ground(image, panel)).astype(np.uint8)
     upper = beside([titled("image", image), titled("reference", first)])
     lower = beside([titled("candidate", second), titled(f"differs: {_share(differs)} of pixels", shown)])
-    return Canvas(np.concatenate([upper, lower]), canvas.scale), _legend(reference, candidate, differs, class_names)
+    picture = np.concatenate(same_width([upper, lower]))
+    return Canvas(picture, canvas.scale), _legend(reference, candidate, differs, class_names)
 
 
-def _coloured(labels: Labels, like: Pixels) -> Pixels:
-    return np.asarray(_COLOURS[_resized((labels % len(_COLOURS)).astype(np.uint8), like)], np.uint8)
+def _panel(labels: Labels, height: int) -> tuple[int, int]:
+    """Return the height and the width of the panels of maps, in pixels."""
+    width = round(labels.shape[1] * height / labels.shape[0])
+    return height, min(max(width, 1), 2 * _MAX_SIDE)
 
 
-def _resized(numbers: NDArray[np.uint8], like: Pixels) -> NDArray[np.uint8]:
-    """Return (h, w) numbers at the size of a picture, none of them mixed."""
+def _ground(image: Pixels, panel: tuple[int, int]) -> Pixels:
+    """Return the faded image, or darkness where its proportions are not those of the panel."""
+    if abs(image.shape[1] - panel[1]) > _SAME_PROPORTIONS * panel[1]:
+        return np.zeros((*panel, 3), np.uint8)
+    return np.asarray(resized(image, panel) * _FADED, np.uint8)
+
+
+def _coloured(labels: Labels, panel: tuple[int, int]) -> Pixels:
+    return np.asarray(_COLOURS[_resized((labels % len(_COLOURS)).astype(np.uint8), panel)], np.uint8)
+
+
+def _resized(numbers: NDArray[np.uint8], panel: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return (h, w) numbers at the size of a panel, none of them mixed."""
     import cv2
 
-    size = like.shape[1], like.shape[0]
-    return np.asarray(cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.resize(numbers, panel[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _difference(reference: Labels, candidate: Labels) -> NDArray[np.bool_]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.float64]
 
-_DASH, _GAP = 9.0, 6.0  # Picture pixels.
+# Picture pixels, of a line without width. The ends of a line are round and take half its width of a gap each.
+_DASH, _GAP = 7.0, 5.0
+_GROWTH = 2.5
 _HALO = 2
 _MAX_DASHES = 2000
 """A path that would take more is drawn with longer ones: no detection costs more than this."""
@@ -42,7 +44,7 @@ def draw_paths(canvas: Canvas, paths: Sequence[Points], stroke: Stroke) -> None:
     import cv2
 
     finite = [path for path in paths if len(path) > 1 and np.isfinite(path).all()]
-    pieces = [piece for path in finite for piece in dashes(path)] if stroke.is_dashed else finite
+    pieces = [piece for path in finite for piece in dashes(path, stroke.width)] if stroke.is_dashed else finite
     fixed = [fixed_point(piece) for piece in pieces]
     if not fixed:
         return
@@ -63,15 +65,15 @@ def draw_outline(canvas: Canvas, corners: Points, stroke: Stroke) -> None:
         draw_paths(canvas, [closed], stroke)
 
 
-def dashes(path: Points) -> list[Points]:
+def dashes(path: Points, width: int = 1) -> list[Points]:
     """Cut a path into dashes of equal length, with one at each end; (n, 2) to pieces of at least two points."""
-    lengths = np.hypot(*np.diff(path, axis=0).T)
-    reached = np.concatenate([[0.0], np.cumsum(lengths)])
+    dash, gap = _DASH + _GROWTH * width, _GAP + _GROWTH * width
+    reached = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
     total = float(reached[-1])
-    count = int(min(max(round((total + _GAP) / (_DASH + _GAP)), 1), _MAX_DASHES))
-    stretch = total / (count * _DASH + (count - 1) * _GAP)
-    starts = np.arange(count) * (_DASH + _GAP) * stretch
-    return [_part(path, reached, start, start + _DASH * stretch) for start in starts]
+    count = int(min(max(round((total + gap) / (dash + gap)), 1), _MAX_DASHES))
+    stretch = total / (count * dash + (count - 1) * gap)
+    starts = np.arange(count) * (dash + gap) * stretch
+    return [_part(path, reached, start, start + dash * stretch) for start in starts]
 
 
 def _part(path: Points, reached: NDArray[np.float64], start: float, end: float) -> Points:

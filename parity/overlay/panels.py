@@ -32,11 +32,21 @@ def beside(panels: Sequence[Pixels]) -> Pixels:
     return np.concatenate(parts[1:], axis=1)
 
 
+def same_width(rows: Sequence[Pixels]) -> list[Pixels]:
+    """Return pictures as wide as the widest of them, with white at their right."""
+    widest = max(row.shape[1] for row in rows)
+    return [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+
+
 def fitted(pixels: Pixels, max_width: int, max_height: int) -> Pixels:
     """Return a picture made smaller, where needed, to fit."""
-    import cv2
-
     height, width = pixels.shape[:2]
     scale = min(max_width / width, max_height / height, 1.0)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resized(pixels, (max(round(height * scale), 1), max(round(width * scale), 1)))
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return a picture of another height and width."""
+    import cv2
+
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)

@@ -99,19 +99,12 @@ def _free_place(canvas: Canvas, tag: Tag, taken: list[Rectangle]) -> Rectangle |
 
 
 def _places(tag: Tag) -> list[Rectangle]:
-    """Return where a tag may stand, best first: above its box, below it, inside, then to its sides."""
+    """Return where a tag may stand, best first: above its box, below it, inside, to its sides, then farther off."""
     x1, y1, x2, y2 = (int(value) for value in np.rint(np.clip(tag.box, -1e4, 1e4)))
     width, height = text_width(tag.text) + 2 * _PAD, TEXT_HEIGHT + 2 * _PAD
-    corners = (
-        (x1, y1 - height),
-        (x1, y2),
-        (x2 - width, y1 - height),
-        (x2 - width, y2),
-        (x1, y1),
-        (x2, y1),
-        (x1 - width, y1),
-    )
-    return [(x, y, x + width, y + height) for x, y in corners]
+    near = ((x1, y1 - height), (x1, y2), (x2 - width, y1 - height), (x2 - width, y2), (x1, y1), (x2, y1))
+    far = ((x1 - width, y1), (x1, y1 - 2 * height), (x1, y2 + height), (x2, y1 - height), (x1 - width, y2))
+    return [(x, y, x + width, y + height) for x, y in (*near, *far)]
 
 
 def _inside(canvas: Canvas, place: Rectangle) -> Rectangle:

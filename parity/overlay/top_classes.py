@@ -69,9 +69,9 @@ def _draw_bars(
     room = _PANEL_WIDTH - 3 * _MARGIN
     for rank, number in enumerate(_top(scores)):
         y = top + rank * _ROW_HEIGHT
-        text = f"{class_name(class_names, int(number))} {scores[number]:.3f}"
+        text = f"{class_name(class_names, int(number))} {scores[number]:.4g}"
         put_text(panel.pixels, text, _MARGIN, y + TEXT_HEIGHT, BLACK)
-        end = _MARGIN + max(room * (scores[number] - low) / (high - low), 1.0)
+        end = _MARGIN + max(room * _fraction(float(scores[number]), low, high), 1.0)
         _draw_bar(panel, y + TEXT_HEIGHT + 6.0, end, is_candidate=is_candidate)
         if is_flip and rank == 0:
             filled_diamond(panel, np.array([[end + _MARGIN, y + TEXT_HEIGHT + 6 + _BAR / 2]]), 6, YELLOW)
@@ -98,6 +98,11 @@ def _bounds(sides: Sequence[Floats]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(float(shown.min()), 0.0), float(shown.max())
     return low, max(high, low + 1e-9)
+
+
+def _fraction(score: float, low: float, high: float) -> float:
+    # Halves: the distance of the largest numbers there are would overflow.
+    return (score / 2 - low / 2) / (high / 2 - low / 2)
 
 
 def _padded(pixels: Pixels, height: int) -> Pixels:

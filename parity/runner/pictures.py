@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 400_000
 """What a picture's file may take; one that takes more as PNG is written as JPEG, then smaller."""
-_QUALITIES = (90, 75, 60)
+_QUALITIES = (85, 70, 55)
 _SMALLER = 0.75
 _MIN_SIDE = 64
 

@@ -38,7 +38,7 @@ def test_labels_may_count_from_0() -> None:
 
 
 def test_masks_are_split_at_the_threshold_and_follow_their_boxes() -> None:
-    masks = np.array([[0.2, 0.6], [0.8, 0.4]], np.float32).reshape(2, 1, 1, 2)
+    masks = np.array([[0.2, 0.6], [0.8, 0.5]], np.float32).reshape(2, 1, 1, 2)
     found = run(scores=np.array([0.4, 0.9], np.float32), masks=masks)
     assert found.masks.tolist() == [[[True, False]], [[False, True]]]
     assert run(TorchvisionBoxes(mask_threshold=0.7), masks=masks).masks.tolist() == [[[False, False]], [[True, False]]]

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 import typer.main
 
+from parity.agreement import (
+    BoxRecord,
+    ClassAgreement,
+    DecodedRecord,
+    Figure,
+    Finding,
+    ImageAgreement,
+    JudgedFigure,
+)
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.schema import CaseTable
 from parity.checks.invariants import LAWS
@@ -20,6 +29,7 @@ from parity.decoded import Task
 from parity.detect.gates import Gate, default_gates
 from parity.difference import Element, Side, TensorDifference
 from parity.pytest_settings import add_options
+from parity.report.decoded_csv import DETECTIONS_COLUMNS, FIGURES_COLUMNS
 from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
 from parity.results import (
     BuildMessage,
@@ -143,6 +153,7 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
     [
         *(Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element, WorkerRecord),
         *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
+        *(DecodedRecord, JudgedFigure, Figure, Finding, BoxRecord, ImageAgreement, ClassAgreement),
     ],
 )
 def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
@@ -171,3 +182,16 @@ def test_the_page_on_judging_has_the_allowance_before_an_engine_is_blamed() -> N
 def test_the_page_on_reports_has_every_column_of_an_engine(columns: tuple[str, ...]) -> None:
     page = section(read("docs/reports.md"), "## Tables of engines")
     assert {name for name in columns if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("columns", [FIGURES_COLUMNS, DETECTIONS_COLUMNS])
+def test_the_page_on_reports_has_every_column_of_decoded_results(columns: tuple[str, ...]) -> None:
+    page = section(read("docs/reports.md"), "## Tables of decoded results")
+    assert {name for name in columns if f"`{name}`" not in page} == set()
+
+
+def test_the_example_on_the_page_on_reports_draws_a_picture() -> None:
+    [example] = blocks(section(read("docs/reports.md"), "## Pictures"), "python")
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert getattr(names["picture"], "ndim", 0) == 3
