@@ -201,7 +201,7 @@ def judge_forecast(
     filled = {check: replace(blank, model=planned.record) for check, blank in blanks.items()}
     with backend.open(planned.made.rounded, planned.rounded_options(settings.session)) as session:
         halves = planned.half_tensors(session.inputs)
-        outputs = OutputsObserver(planned, planned.half_tensors(session.outputs))
+        outputs = OutputsObserver(planned, planned.half_tensors(session.outputs), decodes=DECODED in observers)
         answers = ((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in planned.prepared.feeds)
         yield from observe(answers, {OUTPUTS: outputs, **observers}, filled)
 
