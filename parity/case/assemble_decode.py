@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from parity.graph import ModelInterface
 
 _TABLES_BESIDE = ("agreement", "gates", "annotations")
+_TASKS_OF_KEYS = {
+    "match_iou": (Task.DETECTION,),
+    "borderline_cap": (Task.DETECTION,),
+    "small_margin": (Task.CLASSIFICATION, Task.SEGMENTATION),
+}
 _ANNOTATED_TASKS = (Task.DETECTION, Task.CLASSIFICATION)
 
 
@@ -68,8 +73,7 @@ def build_decoding(table: CaseTable, gates: Sequence[GateTable | None], context:
     annotations = _build_annotations(table.annotations, task, context) if table.annotations else None
     if decoder is None or task is None:
         return None
-    if task is not Task.DETECTION:
-        _check_boxes_only(table, task, context)
+    _check_other_tasks(table, task, context)
     return Decoding(
         settings=decoder if isinstance(decoder, DecodeSettings) else None,
         function=function,
@@ -78,16 +82,21 @@ def build_decoding(table: CaseTable, gates: Sequence[GateTable | None], context:
         score_threshold=_score_threshold(decoder),
         match_iou=table.agreement.match_iou,
         borderline_cap=table.agreement.borderline_cap,
+        small_margin=table.agreement.small_margin,
         picture_count=table.agreement.pictures,
         gates=rules,
         annotations=annotations,
     )
 
 
-def _check_boxes_only(table: CaseTable, task: Task, context: DecodeContext) -> None:
-    for key in table.agreement.model_fields_set & {"match_iou", "borderline_cap"}:
-        context.tell(f"agreement.{key}", f"has a meaning for detection only; leave it out of {task}")
-    if isinstance(table.decode, PythonDecodeTable) and "score_threshold" in table.decode.model_fields_set:
+def _check_other_tasks(table: CaseTable, task: Task, context: DecodeContext) -> None:
+    """Tell of keys that have a meaning for other tasks only."""
+    for key in sorted(table.agreement.model_fields_set & _TASKS_OF_KEYS.keys()):
+        if task not in _TASKS_OF_KEYS[key]:
+            tasks = " and ".join(_TASKS_OF_KEYS[key])
+            context.tell(f"agreement.{key}", f"has a meaning for {tasks} only; leave it out of {task}")
+    own = table.decode if isinstance(table.decode, PythonDecodeTable) else None
+    if task is not Task.DETECTION and own is not None and "score_threshold" in own.model_fields_set:
         context.tell("decode.score_threshold", f"has a meaning for detection only; leave it out of {task}")
 
 
@@ -112,28 +121,26 @@ def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context:
     for role, name in unknown.items():
         context.tell(join_path("decode", "outputs", role), expected_one_of(name, known))
     shapes = _shapes(interface)
-    if unknown or shapes is None:
+    if unknown or shapes is None or _has_wrong_parts(settings, shapes, context):
         return
     try:
         find_roles(settings, shapes)
     except DecodeError as error:
         context.tell("decode.name", str(error))
-        return
-    _check_roles(settings, shapes, context)
 
 
-def _check_roles(settings: DecodeSettings, shapes: Shapes, context: DecodeContext) -> None:
-    """Tell of parts that the decoder does not have, or that nothing plays."""
-    if not settings.outputs:
-        return
+def _has_wrong_parts(settings: DecodeSettings, shapes: Shapes, context: DecodeContext) -> bool:
+    """Tell of parts that the decoder does not have, or that nothing plays; return whether there are any."""
     fit = FAMILIES[settings.name].layout({name: shapes[name] for name in settings.outputs.values()})
-    assert fit is not None
+    if not settings.outputs or fit is None:
+        return False
     unknown = [role for role in settings.outputs if role not in fit.outputs]
     for role in unknown:
         context.tell(join_path("decode", "outputs", role), expected_one_of(role, list(fit.outputs)))
     lacking = [role for role in fit.outputs if role not in settings.outputs]
     if lacking and not unknown:
         context.tell("decode.outputs", f"lacks {', '.join(lacking)}; name all of {', '.join(fit.outputs)}, or none")
+    return bool(unknown or lacking)
 
 
 def _shapes(interface: ModelInterface) -> Shapes | None:

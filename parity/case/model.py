@@ -206,6 +206,9 @@ class Decoding:
         The IoU from which two boxes are a pair.
     borderline_cap
         The most that a score may lie beside the threshold to count as borderline.
+    small_margin
+        Of classifications and segmentations: the margin of the best class over the second up to which another best
+        class is no surprise.
     picture_count
         For how many of the worst images an overlay is drawn.
     """
@@ -217,6 +220,7 @@ class Decoding:
     score_threshold: float = 0.25
     match_iou: float = 0.5
     borderline_cap: float = 0.02
+    small_margin: float = 0.02
     picture_count: int = 5
     gates: tuple[GateRule, ...] = ()
     annotations: Annotations | None = None

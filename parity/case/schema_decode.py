@@ -63,6 +63,8 @@ class AgreementTable(Table):
     """The IoU from which two boxes are a pair."""
     borderline_cap: Share = 0.02
     """The most that a score may lie beside the threshold to count as borderline."""
+    small_margin: Share = 0.02
+    """Of classes: the margin of the best over the second, as probability, up to which another best is no surprise."""
     pictures: Annotated[int, Field(ge=0)] = 5
     """For how many of the worst images an overlay is drawn."""
 

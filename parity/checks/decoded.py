@@ -152,11 +152,11 @@ def open_agreement(decoding: Decoding) -> Agreement[Any]:
         case Task.DETECTION:
             return DetectionAgreement(_detection_options(decoding))
         case Task.CLASSIFICATION:
-            return ClassificationAgreement(decoding.class_names, small_margin=decoding.borderline_cap)
+            return ClassificationAgreement(decoding.class_names, small_margin=decoding.small_margin)
         case Task.LANES:
             return LaneAgreement()
         case Task.SEGMENTATION:
-            return SegmentationAgreement(decoding.class_names, small_margin=decoding.borderline_cap)
+            return SegmentationAgreement(decoding.class_names, small_margin=decoding.small_margin)
 
 
 def _detection_options(decoding: Decoding) -> DetectionOptions:

@@ -10,7 +10,7 @@ from parity.decode.dense import check_class_count
 from parity.decode.family import Family, Fit
 from parity.decode.parts import check_images, count_flaws
 from parity.decode.probabilities import softmax, unusable
-from parity.decode.settings import DecodeSettings, Share
+from parity.decode.settings import DecodeSettings
 from parity.decoded import Classification, Task
 from parity.errors import DecodeError
 
@@ -40,8 +40,6 @@ class ClassificationSettings(DecodeSettings):
     """Classifiers of one class an image."""
     scores: Literal["logit", "probability"] = "logit"
     """What the output holds: logits, which become probabilities by softmax, or probabilities, which stay."""
-    small_margin: Share = 0.02
-    """The margin of the best class over the second, as probability, up to which another best class is no surprise."""
 
 
 def layout(shapes: Shapes) -> Fit | None:

@@ -178,18 +178,30 @@ def precision_table(matches: ApMatches, counts: Integers) -> Floats:
     """Return (classes, thresholds) average precision where image i is there ``counts[i]`` times; NaN without truth.
 
     Taking an image n times is giving its detections and objects the weight n: copies of one detection follow each
-    other, and precision after the last copy is the best of them.
+    other, and precision after the last copy is the best of them. (Of detections of one image with the same score and
+    class the order decides, which then is not that of copied images.)
     """
     truth = np.bincount(
         np.repeat(matches.truth_classes, counts[matches.truth_images]), minlength=len(matches.class_ids)
     )
     weights = counts[matches.images]
     seen = np.concatenate([[0], np.cumsum(weights)])
-    columns = [_average(matches, hits, weights, seen, truth) for hits in matches.hits]
+    recalls = _count_recalls(truth)
+    columns = [_average(matches, hits, weights, seen, recalls) for hits in matches.hits]
     return np.where(truth[:, None] > 0, np.stack(columns, axis=1), np.nan)
 
 
-def _average(matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers, truth: Integers) -> Floats:
+def _count_recalls(truth: Integers) -> tuple[Integers, Integers]:
+    """Return how many of COCO's recalls so many objects found reach, class after class, and where classes begin."""
+    sizes = truth + 1
+    begin = np.cumsum(sizes) - sizes
+    found = np.arange(int(sizes.sum())) - np.repeat(begin, sizes)
+    return np.searchsorted(_RECALLS, found / np.maximum(np.repeat(truth, sizes), 1), "right"), begin
+
+
+def _average(
+    matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers, recalls: tuple[Integers, Integers]
+) -> Floats:
     """Return (k,) average precision at one threshold; ``seen`` (n + 1,) is the weight of the rows before each."""
     classes = matches.classes[hits.rows]
     firsts = np.flatnonzero(np.diff(classes, prepend=-1))
@@ -199,9 +211,7 @@ def _average(matches: ApMatches, hits: _Hits, weights: Integers, seen: Integers,
     found = _running_sum(weights[hits.rows], firsts)
     # Images that are not drawn come first, with no weight. COCO adds 2e-16 instead, and keeps equal sides from 1.
     precision = _best_from_here(found / np.maximum(counted, 1), classes)
-    # A class whose objects are all in images that were not drawn has no recall; its row is left out by the caller.
-    recall = found / np.maximum(truth[classes], 1)
-    reached = np.searchsorted(_RECALLS, recall, "right")
+    reached = recalls[0][recalls[1][classes] + found]
     steps = np.diff(reached, prepend=0)
     steps[firsts] = reached[firsts]
     return np.bincount(classes, precision * steps, len(matches.class_ids)) / len(_RECALLS)

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from parity.detect.average_precision import ApMatches
 
 _EDGES = (0.025, 0.975)
+# A round counts all detections, and all hits at ten thresholds, anew. Many images need fewer rounds in seconds, and
+# their drop varies less.
+_WORK = 100_000_000
+_FEWEST_ROUNDS, _MOST_ROUNDS = 200, 1000
 
 
 def ap_drop_interval(
-    reference: ApMatches, candidate: ApMatches, *, seed: int, rounds: int = 500
+    reference: ApMatches, candidate: ApMatches, *, seed: int, rounds: int | None = None
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of the reference's AP less the candidate's, by a bootstrap over images.
 
@@ -32,7 +36,7 @@ def ap_drop_interval(
     seed
         The same seed gives the same interval.
     rounds
-        How many times all images are drawn.
+        How many times all images are drawn; from 200 to 1,000 if None, fewer where there are more detections.
 
     Returns
     -------
@@ -47,8 +51,8 @@ def ap_drop_interval(
     if not len(reference.truth_images):
         return None
     rng = np.random.default_rng(seed)
-    drops = np.empty(rounds)
-    for number in range(rounds):
+    drops = np.empty(_choose_rounds(reference, candidate) if rounds is None else rounds)
+    for number in range(len(drops)):
         counts = _draw(rng, reference.image_count)
         drops[number] = _average(reference, counts) - _average(candidate, counts)
     return _edges(drops)
@@ -84,6 +88,11 @@ def share_interval(
     kinds = np.bincount(drops + 1, minlength=3)
     drawn = np.random.default_rng(seed).multinomial(count, kinds / count, size=rounds)
     return _edges((drawn[:, 2] - drawn[:, 0]) / count)
+
+
+def _choose_rounds(*sides: ApMatches) -> int:
+    work = sum(len(side.images) + sum(len(hits.rows) for hits in side.hits) for side in sides)
+    return int(np.clip(_WORK // max(work, 1), _FEWEST_ROUNDS, _MOST_ROUNDS))
 
 
 def _draw(rng: np.random.Generator, count: int) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectionAgreement", "DetectionOptions"]
 
-# Two detections may be equal by chance, or as one object seen twice; more that all are say the model sees nothing.
+# Two detections may be equal by chance, or be one object seen twice; three that are tell of a model that sees nothing.
 _FEWEST_TO_VARY = 3
 
 

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-# IoUs that are looked for are at least this, so that boxes which do not touch are no pair.
-_TOUCHING = 1e-9
-
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
@@ -35,7 +32,7 @@ class DetectionOptions:
     score_threshold
         The score from which a detection is shown, 0 to 1.
     match_iou
-        The IoU from which two boxes can be a pair; greater than 0, at most 1.
+        The IoU from which two boxes can be a pair, 0 to 1.
     nms_iou
         The IoU above which non-maximum suppression dropped the weaker box; None where there was none, or it is not
         known.
@@ -213,7 +210,7 @@ def _nms_gaps(options: DetectionOptions, alone: Detections, other: Detections) -
     if options.nms_iou is None:
         return gaps
     allowed = np.ones((len(alone), len(other)), np.bool_) if options.class_agnostic else _same_class(alone, other)
-    pairs = find_overlaps(alone, other, allowed, max(options.nms_iou - options.borderline_cap, _TOUCHING))
+    pairs = find_overlaps(alone, other, allowed, options.nms_iou - options.borderline_cap)
     np.minimum.at(gaps, pairs.reference, np.abs(pairs.ious - options.nms_iou))
     return gaps
 

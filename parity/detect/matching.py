@@ -81,7 +81,7 @@ def match(reference: Detections, candidate: Detections, *, iou: float) -> Matche
     Parameters
     ----------
     iou
-        The IoU from which two boxes can be a pair; greater than 0, at most 1.
+        The IoU from which two boxes can be a pair; boxes that do not overlap are none, whatever it is.
     """
     scores = reference.scores, candidate.scores
     near = find_overlaps(reference, candidate, reference.classes[:, None] == candidate.classes[None, :], iou)
@@ -103,7 +103,7 @@ def match(reference: Detections, candidate: Detections, *, iou: float) -> Matche
 
 
 def find_overlaps(first: Detections, second: Detections, allowed: Booleans, iou: float) -> Overlaps:
-    """Return the ``allowed`` pairs, (n, m) bool, whose IoU is at least ``iou``."""
+    """Return the ``allowed`` pairs, (n, m) bool, that overlap by an IoU of at least ``iou``."""
     one, other = np.nonzero(allowed)
     if not len(one):
         return Overlaps(one, other, np.empty(0))
@@ -113,7 +113,7 @@ def find_overlaps(first: Detections, second: Detections, allowed: Booleans, iou:
         meet = found > 0
         one, other = one[meet], other[meet]
         found = turned_overlaps(first.corners[one], second.corners[other])
-    return Overlaps(one, other, found).take(found >= iou)
+    return Overlaps(one, other, found).take((found >= iou) & (found > 0))
 
 
 def _assign(pairs: Overlaps, reference_scores: Floats, candidate_scores: Floats) -> Overlaps:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from parity.detect.average_precision import evaluate, match_images
-from parity.detect.bootstrap import ap_drop_interval, share_interval
+from parity.detect.bootstrap import _choose_rounds, ap_drop_interval, share_interval
 from parity.errors import StructureError
 from tests.ap_images import draw_images, make_image
 
@@ -79,3 +79,13 @@ def test_the_interval_of_a_share_is_that_of_drawing_images() -> None:
     interval = share_interval(reference, candidate, seed=0)
     assert interval == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.005)
     assert interval[0] < difference.mean() < interval[1]
+
+
+def test_the_number_of_rounds_falls_with_the_work_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    matches = match_images(IMAGES)
+    assert _choose_rounds(matches, matches) == 1000
+    work = 2 * (len(matches.images) + sum(len(hits.rows) for hits in matches.hits))
+    monkeypatch.setattr("parity.detect.bootstrap._WORK", 400 * work)
+    assert _choose_rounds(matches, matches) == 400
+    monkeypatch.setattr("parity.detect.bootstrap._WORK", 1)
+    assert _choose_rounds(matches, matches) == 200

@@ -79,6 +79,7 @@ def test_a_decoder_becomes_its_settings_with_everything_beside_it(tmp_path: Path
         score_threshold=0.4,
         match_iou=0.6,
         borderline_cap=0.01,
+        small_margin=0.02,
         picture_count=0,
         gates=(
             GateRule("*", "missed_share", None, 0.01, "one in a hundred"),

@@ -308,6 +308,15 @@ def test_a_missed_object_that_is_there_under_the_threshold_is_told_so():
     assert finding.text.endswith("; the candidate has it with 0.12, under the threshold of 0.25")
 
 
+def test_an_extra_object_that_the_reference_has_under_the_threshold_is_told_so():
+    weak = Detections(np.array([[500.0, 500, 560, 560]]), np.array([0.12]), np.array([1]))
+    measured = measure([appended(CLEAR, weak)], [appended(CLEAR, with_scores(weak, np.array([0.6])))])
+    assert measured.findings[0].text == (
+        "street_0.png: extra 'truck' 0.6 at [500.0 500.0 560.0 560.0]; "
+        "the reference has it with 0.12, under the threshold of 0.25"
+    )
+
+
 def test_a_hallucinated_class_is_named():
     extra = Detections(np.array([[500.0, 500, 560, 560]]), np.array([0.99]), np.array([2]))
     finding = told(appended(CLEAR, extra), "extra")
@@ -361,6 +370,35 @@ def test_the_least_agreeing_image_comes_first_with_its_counts():
     assert (worst.image, worst.feed, worst.agreement) == ("street_3.png", 3, pytest.approx(0.5))
     assert worst.counts["missed"] == 15
     assert len(measured.images) == 20
+
+
+def test_a_score_that_changed_lowers_an_images_agreement_as_a_lost_overlap_does():
+    measured = measure([CLEAR], [with_scores(CLEAR, CLEAR.scores - np.array([0.3, 0, 0]))])
+    assert measured.images[0].agreement == pytest.approx(0.9)
+
+
+def test_what_the_candidate_does_not_show_is_no_error_of_its():
+    weak = Detections(np.array([[500.0, 500, 560, 560]]), np.array([0.05]), np.array([0]))
+    assert values(measure([CLEAR], [appended(CLEAR, weak)]))["tide_background"] == 0
+    assert values(measure([CLEAR], [appended(CLEAR, weak)], score_threshold=0.01))["tide_background"] == 1
+
+
+def test_a_made_up_class_is_worse_than_a_miss_of_a_surer_detection():
+    dog = Detections(np.array([[500.0, 500, 560, 560]]), np.array([0.3]), np.array([2]))
+    first, second = measure([CLEAR], [appended(CLEAR.take(np.array([0, 1])), dog)]).findings
+    assert (first.kind, second.kind) == ("extra", "missed")
+
+
+def test_drift_beyond_the_cap_excuses_no_more_than_the_cap():
+    near = [with_scores(side, np.concatenate([side.scores[:-1], [0.28]])) for side in REFERENCE]
+    drifted = [with_scores(side, side.scores - 0.1) for side in near]
+    assert values(measure(near, drifted))["missed_share"] == pytest.approx(20 / 600)
+    assert values(measure(near, drifted, borderline_cap=0.05))["missed_share"] == 0
+
+
+def test_a_detection_exactly_on_the_threshold_is_missed_where_nothing_drifts():
+    on_it = with_scores(CLEAR, put(CLEAR.scores, 2, 0.25))
+    assert values(measure([on_it], [on_it.take(np.array([0, 1]))]))["borderline_share"] == 0
 
 
 def test_figures_of_a_class_are_its_own():
