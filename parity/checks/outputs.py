@@ -160,7 +160,7 @@ class OutputsCheck:
 
     def _decoded_too(self, outcome: TensorOutcome) -> TensorOutcome:
         """Return an outcome; one that hangs on decoding is inconclusive where nothing is decoded."""
-        if self._decodes or _is_bound(outcome) or outcome.verdict is not Verdict.PASS:
+        if self._decodes or outcome.is_bound or outcome.verdict is not Verdict.PASS:
             return outcome
         reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
         return replace(outcome, verdict=Verdict.INCONCLUSIVE, reasons=(reason,))
@@ -245,10 +245,6 @@ class OutputsCheck:
             yield with_unwritten(noted, output.unwritten_count)
 
 
-def _is_bound(tensor: TensorOutcome) -> bool:
-    return tensor.tolerance is None or tensor.tolerance.is_bound
-
-
 def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     # No output at all is nothing judged, and never a pass.
     order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
@@ -265,7 +261,7 @@ def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
 
 
 def _passing_headline(tensors: Sequence[TensorOutcome]) -> str:
-    bound = [tensor for tensor in tensors if _is_bound(tensor)]
+    bound = [tensor for tensor in tensors if tensor.is_bound]
     differences = [tensor.difference for tensor in bound or tensors if tensor.difference]
     headroom = max(difference.headroom for difference in differences)
     # An SQNR is infinite where nothing differs, and NaN where there is no signal.

@@ -169,12 +169,7 @@ def headroom(tensor: TensorOutcome) -> str:
     """Return the headroom of a tensor, ``decoded`` where it is judged by what it decodes to."""
     if tensor.difference is None:
         return "n/a"
-    return ratio(tensor.difference.headroom) if is_bound(tensor) else "decoded"
-
-
-def is_bound(tensor: TensorOutcome) -> bool:
-    """Whether a tensor's elements are judged, not what they decode to."""
-    return tensor.tolerance is None or tensor.tolerance.is_bound
+    return ratio(tensor.difference.headroom) if tensor.is_bound else "decoded"
 
 
 def percent(count: int, total: int) -> str:
