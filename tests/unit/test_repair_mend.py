@@ -1,4 +1,4 @@
-"""Repairs of planted models: what is found passes in a run, nothing of it can be dropped, and the rest is told apart."""
+"""Repairs of planted models: what is found passes in a run, none of it can be dropped, all else is told apart."""
 
 from __future__ import annotations
 
