@@ -32,15 +32,16 @@ if TYPE_CHECKING:
     from parity.inspector import EngineLayer
     from parity.layer_table import LayerRow
     from parity.layers.engine_points import EnginePoint
-    from parity.layers.observe import Feeds
+    from parity.layers.observe import Feeds, Told
     from parity.tolerance import Tolerance
 
 _TIMED_ITERATIONS = 20
-_OBSERVED_BY = {
+OBSERVED_BY = {
     Exposure.OUTPUT: "output",
     Exposure.DEBUG: "debug tensor",
     Exposure.UNFUSED: "unfused debug tensor",
 }
+"""What ``LayerRow.observed_by`` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,17 @@ class Limits:
     most_alone: int = 4
 
 
-def observe_engine(observed: ObservedEngine, backend: EngineBackend, feeds: Feeds, limits: Limits) -> LayerReport:
+def observe_engine(
+    observed: ObservedEngine, backend: EngineBackend, feeds: Feeds, limits: Limits, told: Told | None = None
+) -> LayerReport:
     """Observe what survives fusion in an engine.
 
     Parameters
     ----------
     feeds
         In the model's dtypes; at least one.
+    told
+        Is told after each build that shows tensors how many are done, and how many there are by now.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def observe_engine(observed: ObservedEngine, backend: EngineBackend, feeds: Feed
         An output of it has another shape than the reference's.
     """
     with backend.open_engine(observed.request, limits.timeout_s) as plain:
-        return _Watch(observed, backend, plain, feeds, limits).report()
+        return _Watch(observed, backend, plain, feeds, limits).report(told)
 
 
 class _Watch:
@@ -127,10 +132,10 @@ class _Watch:
         self._measured = {name: _begin(point, observed.request, scales) for name, point in self._by_tensor.items()}
         self._shapes = tensor_shapes(observed.model, first)
 
-    def report(self) -> LayerReport:
+    def report(self, told: Told | None) -> LayerReport:
         """Run everything and return what was found."""
         tolerances = self._measure_outputs()
-        shown = self._show(tolerances)
+        shown = self._show(tolerances, told)
         self._measure_alone(shown)
         rows = with_roles(self._rows())
         empty = [name for name, one in self._measured.items() if one.is_empty and not _is_told(name, shown)]
@@ -171,7 +176,7 @@ class _Watch:
             for name in filled
         }
 
-    def _show(self, tolerances: Mapping[str, Tolerance]) -> Showing:
+    def _show(self, tolerances: Mapping[str, Tolerance], told: Told | None) -> Showing:
         inner = {name: one for name, one in self._measured.items() if name not in self._outputs}
         if isinstance(self._observed.request.source, EngineFile):
             why = "is inside of an engine that was built elsewhere, which cannot be built once more to show it"
@@ -190,7 +195,7 @@ class _Watch:
             self._limits.budget_bytes,
             self._limits.timeout_s,
         )
-        return show(task, inner, self._limits.most_retries)
+        return show(task, inner, self._limits.most_retries, told)
 
     @property
     def _how(self) -> Exposure:
@@ -240,7 +245,7 @@ class _Watch:
             layer=point.layer or row.layer,
             precision=point.precision,
             time_ms=sum(times) if times else None,
-            observed_by=_OBSERVED_BY[Exposure.OUTPUT if row.tensor in self._outputs else self._how],
+            observed_by=OBSERVED_BY[Exposure.OUTPUT if row.tensor in self._outputs else self._how],
         )
 
     def _on_points(self) -> tuple[str, ...]:

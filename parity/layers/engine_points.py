@@ -163,15 +163,16 @@ def _on_names(layers: Sequence[EngineLayer]) -> tuple[str, ...]:
     repeated = [name for name, count in Counter(layer.name for layer in layers).items() if count > 1]
     if not repeated:
         return ()
-    return (f"{len(repeated)} names are those of several layers ({_few(repeated)}): their order tells them apart",)
+    return (f"names that several layers share: {_few(repeated)}; their order tells them apart",)
 
 
 def _on_nodes(layers: Sequence[EngineLayer]) -> tuple[str, ...]:
     nameless = [layer.name for layer in layers if not layer.nodes and not layer.is_reformat]
     if not nameless:
         return ()
-    return (f"{len(nameless)} layers name no ONNX node ({_few(nameless)}): the model's own order stands for it",)
+    return (f"layers that name no ONNX node: {_few(nameless)}; the model's own order stands for it",)
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

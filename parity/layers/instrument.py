@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from parity.backends.engine import EngineAnswer, EngineBackend, EngineRequest, EngineSession
-    from parity.layers.observe import Feeds
+    from parity.layers.observe import Feeds, Told
     from parity.layers.rows import Measured
     from parity.tolerance import Tolerance
 
@@ -99,7 +99,7 @@ def best_exposure(capabilities: Mapping[str, bool]) -> Exposure:
     return Exposure.DEBUG if capabilities.get("debug_tensors", False) else Exposure.OUTPUT
 
 
-def show(task: Instrumenting, measured: Mapping[str, Measured], most_retries: int) -> Showing:
+def show(task: Instrumenting, measured: Mapping[str, Measured], most_retries: int, told: Told | None = None) -> Showing:
     """Fill what is measured of tensors inside the engine, in as few builds as the budget allows.
 
     A build that does not answer as the plain engine does, or fails, is made again in two halves.
@@ -108,6 +108,8 @@ def show(task: Instrumenting, measured: Mapping[str, Measured], most_retries: in
     ----------
     most_retries
         Further builds for that.
+    told
+        Is told after each build how many are done, and how many there are by now.
     """
     found = Showing()
     waiting = deque(_builds(task, list(measured)))
@@ -124,6 +126,8 @@ def show(task: Instrumenting, measured: Mapping[str, Measured], most_retries: in
             waiting.extend([tensors[:middle], tensors[middle:]])
         else:
             _accept(attempt, measured, found)
+        if told is not None:
+            told(found.build_count, found.build_count + len(waiting))
     return found
 
 

@@ -80,7 +80,7 @@ def _told(is_done: Any, what: str) -> Sentences:
 
 
 def _sentences(count: int, absent: Sentences, refused: Sentences) -> Sentences:
-    told = [f"{count - len(refused)} tensors are exposed"]
+    told = [f"tensors exposed: {count - len(refused)}"]
     for names, why in ((absent, "the network has no tensor"), (refused, "TensorRT refuses to expose")):
         if names:
             more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""

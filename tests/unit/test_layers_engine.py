@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +14,20 @@ from onnx import TensorProto, helper
 
 from parity.backends.engine import EngineFile, EngineRequest, OnnxSource
 from parity.backends.tensorrt.backend import TensorRTBackend
-from parity.build_options import BuildOptions, Quantization
+from parity.build_options import BuildOptions, Quantization, ShapeProfile
 from parity.errors import ModelError
 from parity.layer_table import Role, Validity
-from parity.layers.engine import Limits, ObservedEngine, observe_engine
+from parity.layers.engine import OBSERVED_BY, Limits, ObservedEngine, observe_engine
+from parity.layers.validity import ALLOWED_DB
 from parity.options import PrecisionOptions
 from parity.precision import forecast
 from parity.tolerance import Precision
 from tests import plant
 from tests.simulated_worker import Faults, SimulatedWorker
-from tests.tiny_graphs import model_of, node
+from tests.tiny_graphs import array, looped, model_of, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from onnx import ModelProto
 
@@ -270,6 +272,39 @@ def test_outputs_of_other_names_are_refused_with_what_to_do() -> None:
         observe(other, request=request_for(network()))
 
 
+def test_progress_is_told_build_by_build() -> None:
+    heard: list[tuple[int, int]] = []
+    with open_backend(shown_limit=4) as (backend, _):
+        observed = ObservedEngine(network(), request_for(network()))
+        observe_engine(observed, backend, feeds, Limits(GENEROUS, 60.0), lambda *told: heard.append(told))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_reference_of_nan_ends_in_rows_without_a_role() -> None:
+    model = model_of(
+        [node("Log", ["x"], ["t"], "log"), node("Neg", ["t"], ["y"], "neg")],
+        *([helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3])] for name in "xy"),
+    )
+    with open_backend() as (backend, _):
+        observed = ObservedEngine(model, request_for(model, Precision.FP32))
+        negative = -np.ones((2, 3), np.float32)
+        report = observe_engine(observed, backend, lambda: [{"x": negative}], Limits(GENEROUS, 60.0))
+    assert [(row.tensor, row.role, row.nonfinite_reference) for row in report.rows] == [
+        ("t", Role.UNKNOWN, 6),
+        ("y", Role.UNKNOWN, 6),
+    ]
+    assert (report.sources, report.validity) == ((), Validity.VALID)
+
+
+def test_the_inside_of_a_loop_is_told() -> None:
+    model = looped([node("Abs", ["before"], ["after"], "inner")], 2)
+    with open_backend() as (backend, _):
+        request = replace(request_for(model, Precision.FP32), profiles=({"x": ShapeProfile((2,), (2,), (2,))},))
+        observed = ObservedEngine(model, request)
+        report = observe_engine(observed, backend, lambda: [{"x": array(1.0, 2.0)}], Limits(GENEROUS, 60.0))
+    assert any("tensors of the graphs inside it" in sentence for sentence in report.unobserved)
+
+
 def test_a_layer_that_reads_the_inputs_alone_is_not_built_once_more() -> None:
     report = observe(network(), wrong_node="conv0", wrong_by=0.02)
     first = row_of(report, "t0")
@@ -288,3 +323,13 @@ def test_an_empty_tensor_is_told_and_not_judged() -> None:
         report = observe_engine(observed, backend, lambda: [{"x": np.zeros(shape, np.float32)}], Limits(GENEROUS, 60.0))
     assert report.rows == ()
     assert set(report.unobserved) == {"t: holds no element in any feed", "y: holds no element in any feed"}
+
+
+def test_the_documentation_names_each_way_of_showing_and_what_is_allowed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tensorrt.md").read_text(encoding="utf-8")
+    section = page.partition("## Inside an engine")[2].partition("\n## ")[0]
+    assert [way for way in OBSERVED_BY.values() if f"`{way}`" not in section] == []
+    defaults = Limits(1, 1.0)
+    assert f"within {ALLOWED_DB:.0f} dB" in section
+    assert (defaults.most_retries, "six at most" in section) == (6, True)
+    assert (defaults.most_alone, "up to four layers" in section) == (4, True)

@@ -101,7 +101,7 @@ def test_one_region_that_holds_everything_leaves_the_outputs() -> None:
 def test_layers_without_nodes_take_the_models_own_and_are_told() -> None:
     found = found_in(CHAIN, layer("mystery", ["x"], ["t2"]), layer("n3", ["t2"], ["y"], "n3"))
     assert of(found, "t2").point.nodes == ("n0", "n1", "n2")
-    assert found.notes == ("1 layers name no ONNX node (mystery): the model's own order stands for it",)
+    assert found.notes == ("layers that name no ONNX node: mystery; the model's own order stands for it",)
 
 
 def test_a_list_of_nodes_that_was_cut_short_is_not_believed() -> None:
@@ -113,7 +113,7 @@ def test_layers_of_one_name_are_told_apart_by_their_order() -> None:
     twins = (layer("twin", ["x"], ["t1"], "n0", "n1"), layer("twin", ["t1"], ["y"], "n2", "n3"))
     found = found_in(CHAIN, *twins)
     assert [point.places for point in found.points] == [(0,), (1,)]
-    assert "1 names are those of several layers (twin)" in found.notes[0]
+    assert found.notes == ("names that several layers share: twin; their order tells them apart",)
     assert layer_medians(inspected(*twins), [LayerTime("twin", (3.0, 1.0, 2.0)), LayerTime("twin", (9.0,))]) == [2, 9]
 
 

@@ -35,7 +35,7 @@ def test_outputs_are_marked_and_what_was_half_inside_leaves_as_half() -> None:
     notes = expose_tensors(trt, network, asked("output", "a", "b", half=["b"]), is_strong=False)
     a, b = network.kept("outputs", list)
     assert (a.name, a.dtype, b.name, b.dtype) == ("a", trt.DataType.FLOAT, "b", trt.DataType.HALF)
-    assert notes == ["2 tensors are exposed"]
+    assert notes == ["tensors exposed: 2"]
 
 
 def test_an_output_of_a_strongly_typed_network_keeps_its_own_type() -> None:
@@ -49,7 +49,7 @@ def test_a_tensor_that_is_absent_or_an_output_already_is_told_and_no_error() -> 
     trt = fake_tensorrt("8.6.0")
     network = network_of(trt, "a", "y")
     notes = expose_tensors(trt, network, asked("output", "a", "y", "gone"), is_strong=False)
-    assert notes == ["1 tensors are exposed", "the network has no tensor y, gone"]
+    assert notes == ["tensors exposed: 1", "the network has no tensor y, gone"]
 
 
 @pytest.mark.parametrize("release", WITH_DEBUG)
@@ -58,7 +58,7 @@ def test_debug_tensors_are_marked_and_refused_ones_told(release: str) -> None:
     network = network_of(trt, "a", "refused", "y")
     notes = expose_tensors(trt, network, asked("debug", "a", "refused"), is_strong=True)
     assert [args[0].name for args in network.called("mark_debug")] == ["a", "refused"]
-    assert notes == ["1 tensors are exposed", "TensorRT refuses to expose refused"]
+    assert notes == ["tensors exposed: 1", "TensorRT refuses to expose refused"]
     assert not network.kept("outputs", list)
 
 
