@@ -188,6 +188,35 @@ def _report(
         raise typer.Exit(saved.exit_code)
 
 
+@app.command("export")
+def _export(  # noqa: PLR0917 - typer reads one parameter for each option
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a saved run.")],
+    polygraphy: Annotated[
+        bool, typer.Option("--polygraphy", help="Write the JSON that polygraphy run takes; there is no other form yet.")
+    ] = False,
+    feed: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Which failing feed, if the run has several.")
+    ] = None,
+    case: Annotated[Path | None, typer.Option(metavar="CASE", help="Where the case is, if it has moved.")] = None,
+    tensorrt_python: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A Python that has TensorRT, as of parity run. Repeatable.")
+    ] = None,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Refuse a case that brings code.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Write a failing feed, and what both sides make of it, for another tool."""
+    if not polygraphy:
+        raise typer.BadParameter("say for which tool: --polygraphy")
+    with _told(debug):
+        _show_log(verbose=False)
+        from parity.cli_interop import export_polygraphy
+        from parity.runner import cache_folder
+        from parity.runner.export import ExportSettings
+
+        settings = ExportSettings(run, feed, case, tuple(tensorrt_python or ()), not no_python, cache_folder())
+        typer.echo(str(export_polygraphy(settings)))
+
+
 @app.command("schema")
 def _schema(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead.")] = None,
