@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.errors import RunError
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from parity.interop.trtexec import MeasuredLayer
+    from parity.report.measurements import CensusFinding, Measurements
     from parity.results import Outcome
     from parity.runner.export import ExportSettings, FailingFeed
 
@@ -65,6 +68,89 @@ def export_polygraphy(settings: ExportSettings) -> Exported:
             shlex.join(["polygraphy", "run", "--load-outputs", shown[2], shown[1], *_tolerances(found)]),
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TrtexecFiles:
+    """What trtexec exported: ``--exportLayerInfo``, ``--exportProfile``, ``--exportTimes``; None for what is not there.
+
+    ``case`` and ``variant`` say what precision the engine was asked for; no variant means the case's only one.
+    """
+
+    layers: Path | None
+    profile: Path | None
+    times: Path | None
+    case: Path | None = None
+    variant: str | None = None
+    allow_python: bool = True
+
+
+def import_trtexec(files: TrtexecFiles) -> Measurements:
+    """Read trtexec's files and join them.
+
+    Raises
+    ------
+    ForeignFileError
+        A file cannot be read, or two are of different engines.
+    CaseError, ModelError, RunError
+        The case cannot be read, or has no such variant.
+    """
+    from parity.interop.timing import summarize, timing_notes
+    from parity.interop.trtexec import join_layers, layers_of, read_layers, read_profile, read_times
+    from parity.report.measurements import Measurements
+
+    profile = read_profile(files.profile) if files.profile else None
+    layers = layers_of(read_layers(files.layers), profile) if files.layers else ()
+    joined = join_layers(layers, profile.rows if profile else ())
+    times = read_times(files.times) if files.times else {}
+    summaries = {name: summarize(name, values) for name, values in times.items()}
+    census = _take_census(files, files.case, joined) if files.case else None
+    notes = (*_joining_notes(joined, files), *(timing_notes(summaries) if summaries else ()))
+    return Measurements(joined, tuple(summaries.values()), census, notes)
+
+
+def exit_code(found: Measurements) -> int:
+    """Return 0 where nothing was judged or everything agrees, 1 for a disagreement, 2 for what cannot be told."""
+    codes = {Verdict.PASS: 0, Verdict.FAIL: 1}
+    return 0 if found.census is None else codes.get(found.census.verdict, 2)
+
+
+def _take_census(files: TrtexecFiles, case_file: Path, joined: tuple[MeasuredLayer, ...]) -> CensusFinding:
+    from parity.backends.engine import LayerTime
+    from parity.case.loader import load_case
+    from parity.checks.census import judge_census, take_census
+    from parity.graph import load_model
+    from parity.precision.names import all_nodes
+    from parity.report.measurements import CensusFinding
+
+    case = load_case(case_file, allow_python=files.allow_python)
+    names = [variant.name for variant in case.variants]
+    wanted = files.variant or (names[0] if len(names) == 1 else "")
+    if wanted not in names:
+        raise RunError(f"{case.name}: variant {files.variant!r} is none of {', '.join(names)}; name one with --variant")
+    variant = case.variants[names.index(wanted)]
+    census = take_census(
+        [found.layer for found in joined if found.layer],
+        [LayerTime(found.name, (found.row.typical_ms,)) for found in joined if found.row],
+        variant.options.precision,
+        variant.census_share,
+        {node.name: node.op_type for node in all_nodes(load_model(case.model).graph)},
+        # trtexec allows TF32 unless told not to, and its files do not say.
+        may_use_tf32=True,
+    )
+    judgement = judge_census(census)
+    return CensusFinding(census, judgement.verdict, judgement.headline, (*judgement.reasons, *judgement.notes))
+
+
+def _joining_notes(joined: tuple[MeasuredLayer, ...], files: TrtexecFiles) -> Iterator[str]:
+    if files.layers is None or files.profile is None:
+        return
+    untimed = sum(found.row is None for found in joined)
+    unknown = sum(found.layer is None for found in joined)
+    if untimed:
+        yield f"{untimed} layers have no time in the profile"
+    if unknown:
+        yield f"{unknown} times of the profile belong to no layer of the layer file"
 
 
 def _folder_of(found: FailingFeed) -> Path:

@@ -18,7 +18,7 @@ _ENQUEUE_BOUND = 0.8
 
 @dataclass(frozen=True, slots=True)
 class TimeSummary:
-    """Times in ms; ``variation_percent`` is the standard deviation over the mean, NaN where the mean is 0."""
+    """Times in ms; ``variation_percent`` is the standard deviation over the mean, None where the mean is 0."""
 
     name: str
     count: int
@@ -29,7 +29,7 @@ class TimeSummary:
     p90: float
     p95: float
     p99: float
-    variation_percent: float
+    variation_percent: float | None
 
 
 def summarize(name: str, times_ms: Sequence[float]) -> TimeSummary:
@@ -49,7 +49,7 @@ def summarize(name: str, times_ms: Sequence[float]) -> TimeSummary:
         percentile(ordered, 90),
         percentile(ordered, 95),
         percentile(ordered, 99),
-        100 * statistics.pstdev(ordered) / mean if mean else float("nan"),
+        100 * statistics.pstdev(ordered) / mean if mean else None,
     )
 
 
@@ -64,7 +64,7 @@ def timing_notes(summaries: Mapping[str, TimeSummary]) -> tuple[str, ...]:
     """Return what makes times unfit for a comparison, by the rules that trtexec warns by."""
     compute, enqueue = summaries["GPU compute"], summaries["enqueue"]
     notes = []
-    if compute.variation_percent > UNSTABLE_PERCENT:
+    if compute.variation_percent is not None and compute.variation_percent > UNSTABLE_PERCENT:
         notes.append(
             f"GPU compute varies by {compute.variation_percent:.3g} % (above {UNSTABLE_PERCENT} %): the times are "
             "unstable; lock the clocks and measure again"
