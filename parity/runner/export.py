@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from parity.backends import TensorRTSettings, open_backends
 from parity.case.loader import CASE_FILE, load_case
 from parity.errors import RunError
@@ -24,12 +26,11 @@ from parity.runner.store import TensorStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from parity.backends import Backend
     from parity.case import Case, Variant
     from parity.results import CaseRecord, Outcome, Run
     from parity.runner.planned import PlannedVariant
+    from parity.runner.run import OpenBackends
     from parity.runner.settings import JudgeSettings
 
     Tensors = Mapping[str, np.ndarray]
@@ -75,8 +76,13 @@ class FailingFeed:
     candidate: Tensors = field(repr=False)
 
 
-def recompute(settings: ExportSettings) -> FailingFeed:
+def recompute(settings: ExportSettings, open_backends: OpenBackends = open_backends) -> FailingFeed:
     """Run the reference and the variant on a saved feed again.
+
+    Parameters
+    ----------
+    open_backends
+        Opens the backends of given names; they are closed by its context.
 
     Raises
     ------
@@ -166,4 +172,4 @@ def _answer(planned: PlannedVariant, backend: Backend, judging: JudgeSettings, s
 
 def _copied(tensors: Tensors) -> dict[str, np.ndarray]:
     # What lies in the temporary store is gone when this is used.
-    return {name: tensor.copy() for name, tensor in tensors.items()}
+    return {name: np.array(tensor) for name, tensor in tensors.items()}

@@ -119,6 +119,32 @@ def test_files_are_numbered_through(tmp_path: Path) -> None:
     assert [float(feed.decode()["x"][0, 0]) for feed in map(files.__getitem__, range(3))] == [0, 1, 2]
 
 
+MARKED = st.sampled_from(["RunResults", "IterationResult", "LazyArray", "ndarray", "Tensor", ""])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8) | MARKED | st.just(encode_array(X)),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["polygraphy_class", "lst", "outputs", "values", "array", "x", ""]), inside | MARKED
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANY_JSON)
+def test_whatever_a_file_holds_is_arrays_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    for read in (read_inputs, lambda path: [one for run in read_results(path) for one in run.iterations]):
+        try:
+            tensors = [array for entry in read(path) for array in entry.decode().values()]
+        except ForeignFileError as error:
+            assert "any.json" in str(error)
+        else:
+            assert all(isinstance(array, np.ndarray) for array in tensors)
+
+
 def npy(array: np.ndarray, *, allow_pickle: bool = False) -> bytes:
     content = io.BytesIO()
     np.save(content, array, allow_pickle=allow_pickle)
