@@ -34,6 +34,12 @@ app = typer.Typer(
 )
 
 
+_imports = typer.Typer(
+    help="Read what other tools measured.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+app.add_typer(_imports, name="import")
+
+
 class BackendName(StrEnum):
     """What ``--backend`` takes."""
 
@@ -258,6 +264,69 @@ def _sensitivity(  # noqa: PLR0917 - as above
 
         asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
         raise typer.Exit(show_sensitivity(asked, out))
+
+
+@app.command("export")
+def _export(  # noqa: PLR0917 - typer reads one parameter for each option
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a saved run.")],
+    polygraphy: Annotated[
+        bool, typer.Option("--polygraphy", help="Write the JSON that polygraphy run takes; there is no other form yet.")
+    ] = False,
+    feed: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Which failing feed, if the run has several.")
+    ] = None,
+    case: Annotated[Path | None, typer.Option(metavar="CASE", help="Where the case is, if it has moved.")] = None,
+    tensorrt_python: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A Python that has TensorRT, as of parity run. Repeatable.")
+    ] = None,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Refuse a case that brings code.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Write a failing feed, and what both sides make of it, for another tool."""
+    if not polygraphy:
+        raise typer.BadParameter("say for which tool: --polygraphy")
+    with _told(debug):
+        _show_log(verbose=False)
+        from parity.cli_interop import export_polygraphy
+        from parity.runner import cache_folder
+        from parity.runner.export import ExportSettings
+
+        settings = ExportSettings(run, feed, case, tuple(tensorrt_python or ()), not no_python, cache_folder())
+        typer.echo(str(export_polygraphy(settings)))
+
+
+@_imports.command("trtexec")
+def _import_trtexec(  # noqa: PLR0917 - typer reads one parameter for each option
+    layers: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportLayerInfo wrote.")] = None,
+    profile: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportProfile wrote.")] = None,
+    times: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportTimes wrote.")] = None,
+    case: Annotated[
+        Path | None, typer.Option(metavar="CASE", help="Judge the layers' precision by this case; needs --layers.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Which variant of the case the engine is.")] = None,
+    by_time: Annotated[bool, typer.Option("--by-time", help="The slowest layer first.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write layers.csv, times.csv and census.csv there as well.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Refuse a case that brings code.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Join trtexec's layers, profile and times; with a case, judge the precision that its layers run at."""
+    if not (layers or profile or times) or (case and not layers) or (variant and not case):
+        raise typer.BadParameter("give a file of trtexec; --case needs --layers, and --variant needs --case")
+    with _told(debug):
+        from parity.cli_interop import TrtexecFiles, exit_code, import_trtexec
+        from parity.report.measurements import measurements_json, print_measurements, write_measurements
+
+        found = import_trtexec(TrtexecFiles(layers, profile, times, case, variant, not no_python))
+        if as_json:
+            typer.echo(measurements_json(found))
+        else:
+            print_measurements(found, sys.stdout, by_time=by_time)
+        for file in write_measurements(found, out) if out else ():
+            typer.echo(f"wrote {file}", err=True)
+        raise typer.Exit(exit_code(found))
 
 
 @app.command("schema")

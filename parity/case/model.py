@@ -33,19 +33,20 @@ class ReferenceKind(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     """ONNX Runtime, FP32, graph optimisations off; on the CPU or, where the case says so, on CUDA."""
     RECORDED = "recorded"
-    """Outputs recorded elsewhere, say from PyTorch: one ``.npz`` per feed, in feed order."""
+    """Outputs recorded elsewhere, say from PyTorch: one ``.npz`` per feed, or Polygraphy's JSON, in feed order."""
     PYTHON = "python"
     """A Python function of the case folder: feed -> outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The reference of a case."""
+    """The reference of a case. ``runner`` chooses one of several in Polygraphy's JSON, by name or wildcard."""
 
     kind: ReferenceKind = ReferenceKind.ONNXRUNTIME
     provider: str = "cpu"
     files: tuple[Path, ...] = ()
     function: str = ""
+    runner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,13 @@ class ImageSource:
 @dataclass(frozen=True, slots=True)
 class NpzSource:
     """One ``.npz`` a feed, holding every input by name; taken as it is."""
+
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolygraphySource:
+    """Polygraphy's inputs JSON: each file holds a list of feeds, or one; taken as they are."""
 
     files: tuple[Path, ...]
 
@@ -102,7 +110,7 @@ class PythonSource:
     preprocess: Pipeline | None = None
 
 
-InputSource = ImageSource | NpzSource | RandomSource | PythonSource
+InputSource = ImageSource | NpzSource | PolygraphySource | RandomSource | PythonSource
 
 
 @dataclass(frozen=True, slots=True)

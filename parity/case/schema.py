@@ -57,7 +57,9 @@ class RecordedReference(Table):
 
     kind: Literal["recorded"]
     files: Names | None = None
-    """Wildcards of .npz files in the case folder, one file per feed, in feed order."""
+    """Wildcards of files in the case folder, in feed order: .npz, one per feed, or .json of Polygraphy's RunResults."""
+    runner: Name | None = None
+    """Of .json: the runner whose outputs are meant, a name or a wildcard; needed only where a file has several."""
 
 
 class PythonReference(Table):
@@ -94,6 +96,16 @@ class NpzTable(Table):
     kind: Literal["npz"]
     files: Names | None = None
     """Wildcards of .npz files in the case folder."""
+
+
+class PolygraphyTable(Table):
+    """Feeds as Polygraphy saves them: .json files, each with a list of feeds or one."""
+
+    required: ClassVar[tuple[str, ...]] = ("files",)
+
+    kind: Literal["polygraphy"]
+    files: Names | None = None
+    """Wildcards of .json files in the case folder."""
 
 
 class RandomTensorTable(Table):
@@ -138,6 +150,7 @@ class PythonTable(Table):
 Inputs = Annotated[
     Annotated[ImagesTable, Tag("@images")]
     | Annotated[NpzTable, Tag("@npz")]
+    | Annotated[PolygraphyTable, Tag("@polygraphy")]
     | Annotated[RandomTable, Tag("@random")]
     | Annotated[PythonTable, Tag("@python")],
     Discriminator(kind),

@@ -13,7 +13,7 @@ import pytest
 from parity.case.annotations import open_truth
 from parity.case.decoder import open_decoder
 from parity.case.mistakes import Mistakes, parse_table
-from parity.case.schema import CaseTable, ToleranceTable, VariantTable, json_schema
+from parity.case.schema import CaseTable, RecordedReference, ToleranceTable, VariantTable, json_schema
 from parity.case.schema_decode import AgreementTable, AnnotationsTable, GateTable, PythonDecodeTable
 from parity.decode import FAMILIES
 from parity.decoded import Detections
@@ -59,7 +59,16 @@ def test_the_documented_function_annotates(tmp_path: Path) -> None:
 
 
 def test_every_key_is_documented() -> None:
-    tables = (CaseTable, VariantTable, ToleranceTable, PythonDecodeTable, AgreementTable, GateTable, AnnotationsTable)
+    tables = (
+        CaseTable,
+        RecordedReference,
+        VariantTable,
+        ToleranceTable,
+        PythonDecodeTable,
+        AgreementTable,
+        GateTable,
+        AnnotationsTable,
+    )
     keys = {key for table in tables for key in table.model_fields} - {"latency"}
     steps = {
         table["properties"]["step"]["const"]

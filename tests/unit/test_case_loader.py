@@ -232,7 +232,7 @@ MISTAKES = {
     "a model that is not there": (RANDOM.replace("model.onnx", "mine.onnx"), "cannot be read (No such file"),
     "an unknown kind": (
         RANDOM.replace('"random"', '"radnom"'),
-        "inputs.kind: expected one of images, npz, random, python",
+        "inputs.kind: expected one of images, npz, polygraphy, random, python",
     ),
     "no kind": (RANDOM.replace('kind = "random"', ""), "inputs.kind: is missing"),
     "an empty [variants]": (f"{RANDOM}[variants]\n", "variants: is empty"),
@@ -278,7 +278,7 @@ MISTAKES = {
     ),
     "calibration with a mistake is not told as missing": (
         f'{RANDOM}[calibration]\nkind = "nothing"\n[variants.a]\nprecision = "int8"\n',
-        "calibration.kind: expected one of images, npz, random, python; got 'nothing'",
+        "calibration.kind: expected one of images, npz, polygraphy, random, python; got 'nothing'",
     ),
     "both atols": (
         f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\natol_rms = 0\nreason = "r"\n',
