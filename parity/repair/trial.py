@@ -146,13 +146,14 @@ def judge_answers(
     """Run feeds and judge the answers, by ``outputs`` and by what else looks at them."""
     halves = planned.half_tensors(session.inputs)
     checks = {OUTPUTS: OutputsObserver(planned, planned.half_tensors(session.outputs)), **observers}
-    blanks = {check: _blank(planned, check) for check in checks}
+    blanks = {check: blank_outcome(planned, check) for check in checks}
     return observe(
         ((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in feeds), checks, blanks
     )
 
 
-def _blank(planned: PlannedVariant, check: str) -> Outcome:
+def blank_outcome(planned: PlannedVariant, check: str) -> Outcome:
+    """Return what is known of an outcome before it is judged."""
     variant = planned.variant
     return Outcome(planned.case.name, variant.name, str(planned.precision), check, Verdict.ERROR, "")
 
