@@ -83,7 +83,7 @@ class FakeEngine:
     def layer_times(self, _feed: Tensors, _iterations: int) -> tuple[LayerTime, ...]:
         return self.times
 
-    def time(self, _feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+    def time(self, _feed: Tensors, *, min_iterations: int, **_protocol: float) -> EngineTiming:
         return EngineTiming((0.25,) * min_iterations, (0.35,) * min_iterations, (0.05,) * min_iterations)
 
     def reload(self) -> FakeEngine:

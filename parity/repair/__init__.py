@@ -1,1 +1,1 @@
-"""The smallest set of nodes to keep at a higher precision: searched on forecasts, confirmed on engines, written down."""
+"""The smallest set of nodes to keep at a higher precision: searched, confirmed on engines, written down."""

@@ -131,9 +131,7 @@ def _latencies(
     with ExitStack() as stack:
         engines = [stack.enter_context(backend.open_engine(engine_request(plan), limit_s)) for plan in plans]
         feeds = [_first_feed(plan, engine) for plan, engine in zip(plans, engines, strict=True)]
-        rounds = [
-            [_time(engine, feed) for engine, feed in zip(engines, feeds, strict=True)] for _ in range(_ROUNDS)
-        ]
+        rounds = [[_time(engine, feed) for engine, feed in zip(engines, feeds, strict=True)] for _ in range(_ROUNDS)]
     plain, repaired = (_latency([timings[place].gpu_ms for timings in rounds]) for place in (0, 1))
     notes = dict.fromkeys(note for timings in rounds for timing in timings for note in timing.notes)
     return plain, repaired, tuple(notes)
@@ -141,9 +139,7 @@ def _latencies(
 
 def _first_feed(planned: PlannedVariant, engine: EngineSession) -> dict[str, np.ndarray]:
     prepared = planned.prepared
-    return typed_inputs(
-        prepared.feeds[0].tensors, differing_dtypes(prepared.interface.inputs, engine.inputs, planned)
-    )
+    return typed_inputs(prepared.feeds[0].tensors, differing_dtypes(prepared.interface.inputs, engine.inputs, planned))
 
 
 def _time(engine: EngineSession, feed: dict[str, np.ndarray]) -> EngineTiming:

@@ -1,4 +1,4 @@
-"""A repair: the failing variant, the search on the cheapest backend that shows the failure, the engine's confirmation."""
+"""A repair: a failing variant, a search on the cheapest backend that shows the failure, an engine's confirmation."""
 
 from __future__ import annotations
 
@@ -158,19 +158,29 @@ def _status(bench: Workbench, result: SearchResult, confirmation: Confirmation |
     if not kept and result.is_minimal:
         return Status.BEYOND_PRECISION, f"it passes where all {count} nodes are kept, and not where one is left out"
     if not kept:
-        return Status.NOT_TRIED, f"the budget ended after {result.tries} tries: only all nodes together were seen to pass"
+        return (
+            Status.NOT_TRIED,
+            f"the budget ended after {result.tries} tries: only all nodes together were seen to pass",
+        )
     if confirmation is not None and not confirmation.kept.passes:
         return Status.BEYOND_PRECISION, (
             f"the forecast is mended, and {confirmation.backend} still does not pass ({confirmation.kept.reason}): "
             "what remains is the engine's own error"
         )
-    proof = "none of them can be dropped" if result.is_minimal else "the budget ended before it was known whether all are needed"
-    return Status.REPAIRED, f"{len(kept)} of {count} nodes kept at {bench.planned.variant.options.keep_precision}; {proof}"
+    proof = (
+        "none of them can be dropped"
+        if result.is_minimal
+        else "the budget ended before it was known whether all are needed"
+    )
+    return (
+        Status.REPAIRED,
+        f"{len(kept)} of {count} nodes kept at {bench.planned.variant.options.keep_precision}; {proof}",
+    )
 
 
 def _nothing_helps(bench: Workbench, result: SearchResult) -> str:
     if not bench.lowered:
-        return f"no node computes lower than fp32: the model that was judged, or its reference, is to blame"
+        return "no node computes lower than fp32: the model that was judged, or its reference, is to blame"
     keep_precision = bench.planned.variant.options.keep_precision
     others = "no set of them either" if result.is_exhaustive else f"none of {result.tries} sets of them either"
     return f"it fails with all {len(bench.lowered)} nodes kept at {keep_precision}, and {others} makes it pass"

@@ -1,4 +1,4 @@
-"""In which order nodes are worth keeping: where error is born first, with its neighbours; then by what each layer adds."""
+"""In which order nodes are worth keeping: where error is born, with the neighbours; then by what each layer adds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rank_units(
     """
     names = [*suspects, *(_by_report(report) if report is not None else ())]
     places = {name: place for place, name in reversed(list(enumerate(names)))}
-    return tuple(sorted(units, key=lambda unit: min((places.get(name, len(names)) for name in unit))))
+    return tuple(sorted(units, key=lambda unit: min(places.get(name, len(names)) for name in unit)))
 
 
 def _by_report(report: LayerReport) -> Iterator[str]:

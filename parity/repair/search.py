@@ -11,6 +11,7 @@ import math
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from parity.verdict import Verdict
@@ -274,7 +275,7 @@ def _first_passing(tries: _Tries, candidates: Iterable[list[Kept]]) -> list[Kept
 def _split(parts: Sequence[Kept], count: int) -> list[list[Kept]]:
     """Return neighbouring parts in ``count`` chunks of nearly one size."""
     ends = [len(parts) * number // count for number in range(count + 1)]
-    return [list(parts[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    return [list(parts[start:end]) for start, end in pairwise(ends)]
 
 
 def _union(parts: Iterable[Kept]) -> Kept:

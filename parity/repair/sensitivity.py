@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from parity.repair.search import NOTHING, Budget, Trial
+from parity.report.tables import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,11 +145,5 @@ def sensitivity_csv(sensitivity: Sensitivity) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [field.name for field in fields(SensitivityRow)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in asdict(row).items()} for row in sensitivity.rows)
+    writer.writerows({key: csv_cell(value) for key, value in asdict(row).items()} for row in sensitivity.rows)
     return stream.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    # A spreadsheet takes what begins so for a formula; a node's name is anybody's.
-    return f"'{text}" if text.startswith(("=", "+", "@")) or (text.startswith("-") and isinstance(value, str)) else text

@@ -147,9 +147,7 @@ def judge_answers(
     halves = planned.half_tensors(session.inputs)
     checks = {OUTPUTS: OutputsObserver(planned, planned.half_tensors(session.outputs)), **observers}
     blanks = {check: blank_outcome(planned, check) for check in checks}
-    return observe(
-        ((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in feeds), checks, blanks
-    )
+    return observe(((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in feeds), checks, blanks)
 
 
 def blank_outcome(planned: PlannedVariant, check: str) -> Outcome:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
+from parity.build_options import Quantization
 from parity.errors import RunError
 from parity.precision.assignment import HALF_TYPES, assign
 from parity.precision.edit import inline_functions
@@ -44,6 +45,10 @@ def _reason_against(variant: Variant) -> str:
         return "is no ONNX model, so no node of it can be kept; repair the model that it was built from"
     if variant.typed_model is not None:
         return "brings a model of its own, which no keep-list changes; keep the nodes in that model"
+    if variant.build.quantization is Quantization.IMPLICIT:
+        return (
+            "takes its scales from TensorRT's own calibrator, which no forecast shows; repair one with explicit scales"
+        )
     if variant.options.precision is Precision.TF32:
         return "has TF32 on or off as a whole, no node can be kept; judge the model at fp32"
     return ""

@@ -16,7 +16,7 @@ from parity.repair.trial import ForecastTrials, Keeping
 from parity.repair.universe import lowered_nodes, require_repairable, units_of, with_names
 from parity.runner.decoded_observer import DecodedObserver
 from parity.runner.decoded_reference import DecodedReference
-from parity.runner.planned import plan_variant, typed_inputs
+from parity.runner.planned import plan_variant
 from parity.runner.reference import prepare_case
 from parity.runner.selection import DECODED
 from parity.runner.store import TensorStore
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from parity.case import Case, Variant
     from parity.layer_table import LayerReport
-    from parity.precision import Forecast
     from parity.repair.search import Kept
     from parity.runner.observers import Observer
     from parity.runner.planned import PlannedVariant

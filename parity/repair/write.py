@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
 import tomllib
@@ -71,7 +70,7 @@ def _read_unchanged(file: Path, case: Case) -> str:
 
 def _edited(text: str, variant: str, before: dict[str, Any], wanted: dict[str, Any], reason: str) -> str:
     document = tomlkit.parse(text)
-    table: Any = document["variants"][variant]  # type: ignore[index]
+    table: Any = document["variants"][variant]
     for key, value in wanted.items():
         if key == "keep" and key in before:
             # The list's own comments say why its entries are there.
@@ -85,6 +84,13 @@ def _edited(text: str, variant: str, before: dict[str, Any], wanted: dict[str, A
     edited: str = tomlkit.dumps(document)
     # What tomlkit adds ends as lines do on Unix.
     return re.sub(r"(?<!\r)\n", "\r\n", edited) if "\r\n" in text else edited
+
+
+def _array(entries: Sequence[str]) -> Array:
+    array = tomlkit.array()
+    array.extend(entries)
+    array.multiline(len(str(list(entries))) > _MAX_LINE)
+    return array
 
 
 def _require_nothing_else(shown: Path, text: str, after: str, variant: str, wanted: dict[str, Any]) -> None:
@@ -112,6 +118,8 @@ def _replace(file: Path, text: str, case: Case) -> None:
             temporary.write_bytes(text.encode())
             temporary.chmod(file.stat().st_mode)
             _read_unchanged(file, case)
-            os.replace(temporary, file)
+            temporary.replace(file)
     except OSError as error:
-        raise RunError(f"{case.file}: cannot be written ({error.strerror or error}); paste the list yourself") from error
+        raise RunError(
+            f"{case.file}: cannot be written ({error.strerror or error}); paste the list yourself"
+        ) from error

@@ -135,7 +135,9 @@ def _judge_invariants(trial: _Trial, blank: Outcome) -> Judged:
     return outcome, None
 
 
-def differing_dtypes(model: Iterable[TensorInfo], engine: Iterable[TensorInfo], planned: PlannedVariant) -> dict[str, str]:
+def differing_dtypes(
+    model: Iterable[TensorInfo], engine: Iterable[TensorInfo], planned: PlannedVariant
+) -> dict[str, str]:
     """Return the dtypes of an engine's inputs or outputs that rightly differ from the model's, by name."""
     wanted = {info.name: info.dtype for info in model}
     own = planned.half_tensors(engine)
