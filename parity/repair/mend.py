@@ -152,7 +152,7 @@ def _useful(result: SearchResult, universe: Kept) -> Kept:
 def _status(bench: Workbench, result: SearchResult, confirmation: Confirmation | None) -> tuple[Status, str]:
     count, kept = len(bench.lowered), _useful(result, bench.universe)
     if result.ending is Ending.BUDGET:
-        return Status.NOT_TRIED, f"the budget ended after {result.tries} tries, before a set passed; allow more"
+        return Status.NOT_TRIED, f"the budget ended after {tries_text(result)}, before a set passed; allow more"
     if result.found is None:
         return Status.BEYOND_PRECISION, _nothing_helps(bench, result)
     if not kept and result.is_minimal:
@@ -160,7 +160,7 @@ def _status(bench: Workbench, result: SearchResult, confirmation: Confirmation |
     if not kept:
         return (
             Status.NOT_TRIED,
-            f"the budget ended after {result.tries} tries: only all nodes together were seen to pass",
+            f"the budget ended after {tries_text(result)}: only all nodes together were seen to pass",
         )
     if confirmation is not None and not confirmation.kept.passes:
         return Status.BEYOND_PRECISION, (
@@ -176,6 +176,11 @@ def _status(bench: Workbench, result: SearchResult, confirmation: Confirmation |
         Status.REPAIRED,
         f"{len(kept)} of {count} nodes kept at {bench.planned.variant.options.keep_precision}; {proof}",
     )
+
+
+def tries_text(result: SearchResult) -> str:
+    """Return how many sets were tried, in words."""
+    return f"{result.tries} {'try' if result.tries == 1 else 'tries'}"
 
 
 def _nothing_helps(bench: Workbench, result: SearchResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
+from parity.repair.mend import tries_text
 from parity.report.figures import decibel, ratio
 from parity.report.terminal import MAX_WIDTH, console_of, line_of, plain_table
 
@@ -88,8 +89,7 @@ def _front_cells(one: Tried) -> tuple[str, ...]:
 
 def _effort(repair: Repair) -> str:
     assert repair.search is not None
-    count = repair.search.tries
-    return f"{count} {'try' if count == 1 else 'tries'}, {repair.search.elapsed_s:.1f} s"
+    return f"{tries_text(repair.search)}, {repair.search.elapsed_s:.1f} s"
 
 
 def _confirmation_lines(confirmation: Confirmation) -> Iterable[str]:
