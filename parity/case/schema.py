@@ -254,7 +254,7 @@ class CaseTable(Table):
     annotations: AnnotationsTable | None = None
     """What is really in the evaluation images."""
     latency: LatencyTable = LatencyTable()
-    """How latency is measured, and what it may be."""
+    """Which batch sizes are timed and how, and the budgets."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -226,10 +226,9 @@ def worst_budget(judged: Sequence[JudgedBudget]) -> JudgedBudget:
 def budget_text(row: JudgedBudget) -> str:
     """Return a judged budget in words."""
     value = "n/a" if row.value is None else f"{row.value:.4g}"
-    unit = f" x {row.to}" if row.to else " ms"
-    name = row.figure.removesuffix("_ms")
     sign = ">" if row.value is not None and row.value > row.limit else "<="
-    return f"{name} {value}{unit} {sign} {row.limit:g}{unit} at batch {row.batch_size} ({row.reason})"
+    figure, unit = ("median", f" times that of {row.to}") if row.to else (row.figure.removesuffix("_ms"), " ms")
+    return f"{figure} {value} {sign} {row.limit:g}{unit} at batch {row.batch_size} ({row.reason})"
 
 
 def _message(outcome: Outcome, judged: Sequence[JudgedBudget], command: str) -> str:

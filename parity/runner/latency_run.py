@@ -191,10 +191,8 @@ class _Trials:
 
     def finish(self) -> Run:
         """Judge again, now that whatever a ratio counts from was measured, and save the whole run."""
-        for outcome in self._run.outcomes:
-            if outcome.latency is not None:
-                self._run = self._run.with_outcome(self._judged(outcome))
-        self._run = replace(self._run, is_complete=True)
+        outcomes = (self._judged(outcome) if outcome.latency else outcome for outcome in self._run.outcomes)
+        self._run = replace(self._run, outcomes=tuple(outcomes), is_complete=True)
         self._folder.save(self._run)
         return self._run
 
