@@ -212,6 +212,7 @@ class _Trials:
         watch = None if is_on_cpu else self._watch_of(backend)
         device = watch.device if watch else "cpu"
         options, protocol = self._options(), self._settings.protocol
+        # Building times tactics on the same GPU, and would disturb another measurement: the lock is held for both.
         with only_here(judging.cache or cache_folder(), device):
             record, engine = measure_variant(planned, backend, judging, options=options, protocol=protocol, watch=watch)
         self._measured[blank.variant] = record
