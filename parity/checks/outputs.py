@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from parity.checks.parts import Output, Part, comparison, with_unwritten
 from parity.checks.triangulation import Triangle
 from parity.compare import reference_rms
@@ -19,8 +21,6 @@ from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import numpy as np
 
     from parity.case.regions import RegionTolerance
     from parity.results import Outcome
@@ -91,9 +91,19 @@ class OutputsCheck:
     dtypes
         The dtypes of outputs that are meant to differ from the reference's, by name: half outputs of a variant that
         was asked for them.
+    decodes
+        Whether a ``decoded`` check judges the same answers; without it, what is judged by decoding shows nothing.
     """
 
-    def __init__(self, regions_of: RegionsOf, precision: Precision, dtypes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        regions_of: RegionsOf,
+        precision: Precision,
+        dtypes: Mapping[str, str] | None = None,
+        *,
+        decodes: bool = False,
+    ) -> None:
+        self._decodes = decodes
         self._regions_of = regions_of
         self._precision = precision
         self._dtypes = dict(dtypes or {})
@@ -132,12 +142,13 @@ class OutputsCheck:
         for name in dict.fromkeys((*expected, *actual)):
             shown = expected[name] if name in expected else actual[name]
             output = self._outputs.setdefault(name, Output(shown.shape, shown.dtype.name))
-            reason = self._structure_reason(name, actual.get(name), expected.get(name))
+            found, wanted, torn = self._common_rows(name, actual.get(name), expected.get(name))
+            reason = torn or self._structure_reason(name, found, wanted)
             if reason:
                 output.structure_reason = output.structure_reason or f"{reason} (feed {feed})."
                 self._note_failure(math.inf, feed)
-            elif shown.size:
-                self._compare(name, feed, actual[name], expected[name], self._rounded(name, expected[name], rounded))
+            elif found is not None and wanted is not None and wanted.size:
+                self._compare(name, feed, found, wanted, self._rounded(name, wanted, rounded))
         for name, count in (unwritten or {}).items():
             self._note_unwritten(name, feed, count)
 
@@ -147,6 +158,37 @@ class OutputsCheck:
         verdict = _worst_verdict([tensor.verdict for tensor in tensors])
         worst_feed = self._worst[1] if self._worst and verdict is Verdict.FAIL else None
         return OutputsResult(verdict, _headline(verdict, tensors), tensors, self._feed_count, worst_feed)
+
+    def _decoded_too(self, outcome: TensorOutcome) -> TensorOutcome:
+        """Return an outcome; one that hangs on decoding is inconclusive where nothing is decoded."""
+        if self._decodes or outcome.is_bound or outcome.verdict is not Verdict.PASS:
+            return outcome
+        reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
+        return replace(outcome, verdict=Verdict.INCONCLUSIVE, reasons=(reason,))
+
+    def _common_rows(
+        self, name: str, actual: np.ndarray | None, expected: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+        """Return both sides, cut to the rows that both have where decoding judges how many there are.
+
+        The text is what is wrong with the rows that were cut off: they hold a NaN or an infinity.
+        """
+        if actual is None or expected is None or actual.shape == expected.shape or actual.ndim != expected.ndim:
+            return actual, expected, ""
+        if any(region.tolerance.is_bound for region in self._regions_of(name, expected.shape)):
+            return actual, expected, ""
+        common = tuple(slice(min(sizes)) for sizes in zip(actual.shape, expected.shape, strict=True))
+        self._outputs[name].notes["rows"] = (
+            f"The number of rows differs, for example {actual.shape} and the reference's {expected.shape}: figures are "
+            "of those that both have."
+        )
+        cut, kept = actual[common], expected[common]
+        beyond = _count_nonfinite(actual) - _count_nonfinite(cut)
+        return (
+            cut,
+            kept,
+            f"{beyond} elements are NaN or infinite in rows that the reference does not have" * bool(beyond),
+        )
 
     def _structure_reason(self, name: str, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
         if actual is None:
@@ -167,7 +209,9 @@ class OutputsCheck:
         for region in self._regions_of(name, expected.shape):
             if region.label not in parts:
                 parts[region.label] = self._part(region.tolerance)
-            parts[region.label].update(region, feed, actual, expected, rounded)
+            # Rows that changed places lie as far from the rounded graph's as from the reference's.
+            third = rounded if region.tolerance.is_bound else None
+            parts[region.label].update(region, feed, actual, expected, third)
             self._rank(feed, region.tolerance, region.select(actual), region.select(expected))
 
     def _rounded(self, name: str, expected: np.ndarray, rounded: Tensors | None) -> np.ndarray | None:
@@ -218,12 +262,16 @@ class OutputsCheck:
             judged = [empty]
         else:
             judged = [
-                part.outcome(replace(empty, output=label, tolerance=part.tolerance))
+                self._decoded_too(part.outcome(replace(empty, output=label, tolerance=part.tolerance)))
                 for label, part in output.parts.items()
             ]
         for outcome in judged:
             noted = replace(outcome, notes=(*outcome.notes, *output.notes.values()))
             yield with_unwritten(noted, output.unwritten_count)
+
+
+def _count_nonfinite(array: np.ndarray) -> int:
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
 def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:
@@ -236,13 +284,19 @@ def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
     if not tensors:
         return "nothing was compared: there is no feed"
     if verdict is Verdict.PASS:
-        differences = [tensor.difference for tensor in tensors if tensor.difference]
-        headroom = max(difference.headroom for difference in differences)
-        # An SQNR is infinite where nothing differs, and NaN where there is no signal.
-        sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
-        return f"worst headroom {headroom:.3g}, SQNR {_decibels(sqnr)}"
+        return _passing_headline(tensors)
     worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=severity)
     return f"{worst.output}: {_finding(worst)}"
+
+
+def _passing_headline(tensors: Sequence[TensorOutcome]) -> str:
+    bound = [tensor for tensor in tensors if tensor.is_bound]
+    differences = [tensor.difference for tensor in bound or tensors if tensor.difference]
+    headroom = max(difference.headroom for difference in differences)
+    # An SQNR is infinite where nothing differs, and NaN where there is no signal.
+    sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
+    judged = f"worst headroom {headroom:.3g}" if bound else "judged by decoding"
+    return f"{judged}, SQNR {_decibels(sqnr)}"
 
 
 def outputs_outcome(outcome: Outcome, result: OutputsResult) -> Outcome:

@@ -12,11 +12,12 @@ import numpy as np
 from parity.backends import get_backend
 from parity.errors import ModelError
 from parity.layer_table import LayerReport
-from parity.layers.extract import cut, expose, expose_shapes
+from parity.layers.extract import cut, expose
 from parity.layers.floor import noise_floor_db, reduction_depth
 from parity.layers.grid import GridUse, activation_scales
 from parity.layers.groups import group_tensors
-from parity.layers.points import find_points, float_outputs
+from parity.layers.points import find_points
+from parity.layers.reference import float32_bytes, inputs_of, tensor_shapes
 from parity.layers.roles import rank_sources, with_roles
 from parity.layers.rows import Measured, make_row
 from parity.options import SessionOptions
@@ -25,7 +26,6 @@ from parity.tolerance import Precision
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from parity.backends import Session
     from parity.layer_table import LayerRow
     from parity.layers.points import Point, Points
 
@@ -33,8 +33,6 @@ Feeds = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 """Makes the feeds anew."""
 Told = Callable[[int, int], None]
 """Is told how many of how many groups are done."""
-
-_ITEM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,8 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     found = find_points(observed.model, observed.rounded)
     if not found.points:
         raise ModelError("the variant's graph shares no float tensor with the model; compare their outputs alone")
-    shapes = _shapes(observed.model, next(iter(feeds())))
-    sizes = {name: int(np.prod(shapes[name], dtype=np.int64)) * _ITEM_BYTES for name in shapes}
+    shapes = tensor_shapes(observed.model, next(iter(feeds())))
+    sizes = float32_bytes(shapes)
     by_tensor = {point.tensor: point for point in found.points}
     groups = group_tensors(
         list(by_tensor), sizes, {name: point.inputs for name, point in by_tensor.items()}, budget_bytes
@@ -95,18 +93,6 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
         if told is not None:
             told(number + 1, len(groups))
     return _report(observed, found, measured, shapes)
-
-
-def _shapes(model: ModelProto, feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that the model's float tensors have for a feed."""
-    part, names = expose_shapes(model, list(float_outputs(model)))
-    with get_backend("onnxruntime").open(part, SessionOptions()) as session:
-        answer = session.run(_inputs_of(session, feed))
-    return {tensor: tuple(int(size) for size in answer[name]) for tensor, name in names.items()}
-
-
-def _inputs_of(session: Session, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {info.name: tensors[info.name] for info in session.inputs}
 
 
 def _observe_group(
@@ -128,9 +114,9 @@ def _observe_group(
         rounded = stack.enter_context(backend.open(expose(observed.rounded, tensors), observed.rounded_options))
         layers = stack.enter_context(backend.open(alone, observed.rounded_options))
         for feed in feeds():
-            expected = model.run(_inputs_of(model, feed))
-            actual = rounded.run(_inputs_of(rounded, feed))
-            own = layers.run(_inputs_of(layers, {**feed, **expected}))
+            expected = model.run(inputs_of(model, feed))
+            actual = rounded.run(inputs_of(rounded, feed))
+            own = layers.run(inputs_of(layers, {**feed, **expected}))
             for one in measured:
                 name = one.point.tensor
                 one.update(expected[name], actual[name], own[alone_names[name]])

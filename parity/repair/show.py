@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from parity.repair.mend import tries_text
 from parity.report.figures import decibel, ratio
 from parity.report.terminal import MAX_WIDTH, console_of, line_of, plain_table
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from parity.repair.search import Tried
     from parity.repair.sensitivity import Sensitivity, SensitivityRow
 
-_MAX_ROWS = 20
+_MAX_ROWS = 10
 _FRONT = ("kept nodes", "verdict", "headroom", "SQNR dB", "nodes")
-_NODES = ("node", "operator", "lowered alone dB", "kept alone dB", "headroom", "gain dB")
+_NODES = ("node", "operator", "lowered alone dB", "headroom", "kept alone dB", "headroom")
 
 
 def print_repair(repair: Repair, next_command: str, stream: TextIO) -> None:
@@ -119,7 +120,7 @@ def _cost(plain: Latency, kept: Latency) -> str:
 
 
 def print_sensitivity(sensitivity: Sensitivity, stream: TextIO) -> None:
-    """Print the nodes that cost most, by what keeping each alone saves, then by what each injects."""
+    """Print the nodes that matter most; all of them are in the CSV."""
     console = console_of(stream)
     rows = sorted(sensitivity.rows, key=_order)
     _print_table(console, _NODES, [_node_cells(row) for row in rows[:_MAX_ROWS]], numeric={2, 3, 4, 5})
@@ -134,16 +135,15 @@ def print_sensitivity(sensitivity: Sensitivity, stream: TextIO) -> None:
 
 
 def _order(row: SensitivityRow) -> tuple[float, ...]:
-    return (
-        row.kept_headroom if math.isfinite(row.kept_headroom) else math.inf,
-        -row.removable_db if math.isfinite(row.removable_db) else 0.0,
-        row.lowered_db if math.isfinite(row.lowered_db) else math.inf,
-    )
+    """Rank a node that mends all by itself first, then by the harm that it does alone; figures may be NaN."""
+    lowered_db = math.inf if math.isnan(row.lowered_db) else row.lowered_db
+    harm = math.inf if math.isnan(row.lowered_headroom) else row.lowered_headroom
+    return row.kept_verdict is not Verdict.PASS, -harm, lowered_db
 
 
 def _node_cells(row: SensitivityRow) -> tuple[str, ...]:
-    kept = decibel(row.kept_db), ratio(row.kept_headroom), decibel(row.removable_db)
-    return row.node, row.operator, decibel(row.lowered_db), *kept
+    lowered = decibel(row.lowered_db), ratio(row.lowered_headroom)
+    return row.node, row.operator, *lowered, decibel(row.kept_db), ratio(row.kept_headroom)
 
 
 def _print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int]) -> None:

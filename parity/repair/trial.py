@@ -15,8 +15,8 @@ from parity.repair.search import Kept, Trial
 from parity.repair.universe import keep_pattern
 from parity.results import Outcome
 from parity.runner.observers import Answer, OutputsObserver, observe
-from parity.runner.planned import typed_inputs
-from parity.runner.selection import OUTPUTS
+from parity.runner.planned import halves_of, typed_inputs
+from parity.runner.selection import DECODED, OUTPUTS
 from parity.tolerance import Precision
 from parity.verdict import Verdict
 
@@ -71,7 +71,9 @@ class Keeping:
         own = self.base.variant.options
         options = replace(own, keep=(*own.keep, *map(keep_pattern, sorted(kept))))
         made = self._forecast(self._throughout(own) if kept >= self.universe else options)
-        return replace(self.base, variant=replace(self.base.variant, options=options), made=made)
+        variant = replace(self.base.variant, options=options)
+        # A case's own half model has no keep-list: a variant that keeps is made from the widened one.
+        return replace(self.base, variant=variant, made=made, halves=halves_of(made), is_own=False)
 
     def _throughout(self, own: PrecisionOptions) -> PrecisionOptions:
         # Nothing is half in a Q/DQ model, whatever its nodes may be kept at.
@@ -145,7 +147,8 @@ def judge_answers(
 ) -> Iterator[Judged]:
     """Run feeds and judge the answers, by ``outputs`` and by what else looks at them."""
     halves = planned.half_tensors(session.inputs)
-    checks = {OUTPUTS: OutputsObserver(planned, planned.half_tensors(session.outputs)), **observers}
+    outputs = OutputsObserver(planned, planned.half_tensors(session.outputs), decodes=DECODED in observers)
+    checks: dict[str, Observer] = {OUTPUTS: outputs, **observers}
     blanks = {check: blank_outcome(planned, check) for check in checks}
     return observe(((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in feeds), checks, blanks)
 
@@ -166,7 +169,7 @@ def _is_certain(tensor: TensorOutcome) -> bool:
     if tensor.verdict is not Verdict.FAIL or difference is None or tolerance is None:
         return tensor.verdict is Verdict.FAIL
     # A share of elements, an SQNR and a constant output may look better over all feeds.
-    beyond = difference.mismatch_count > 0 and tolerance.mismatch_fraction == 0.0
+    beyond = tensor.is_bound and difference.mismatch_count > 0 and tolerance.mismatch_fraction == 0.0
     return beyond or difference.nonfinite_mismatch_count > 0
 
 
@@ -175,9 +178,11 @@ def trial_of(judged: Iterable[Judged]) -> Trial:
     outcomes = [outcome for outcome, _ in judged]
     worst = next((o for verdict in _ORDER for o in outcomes if o.verdict is verdict), None)
     tensors = [tensor for outcome in outcomes for tensor in outcome.tensors]
+    # What is judged by decoding has a headroom that no verdict rests on; it is told where there is no other.
+    bound = [tensor for tensor in tensors if tensor.is_bound] or tensors
     return Trial(
         verdict=Verdict.PASS if worst is None else worst.verdict,
-        severity=max(map(severity, tensors), default=math.inf),
+        severity=max(map(severity, bound), default=math.inf),
         sqnr_db=min((db for tensor in tensors if not math.isnan(db := _sqnr_db(tensor))), default=math.nan),
         reason="" if worst is None else f"{worst.check}: {worst.headline}",
     )
