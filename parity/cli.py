@@ -329,6 +329,59 @@ def _import_trtexec(  # noqa: PLR0917 - typer reads one parameter for each optio
         raise typer.Exit(exit_code(found))
 
 
+@app.command("latency")
+def _latency(  # noqa: PLR0917 - as above
+    case: _Case,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Measure this variant only: fp16, int8*, fp16@onnxruntime. Repeatable.")
+    ] = None,
+    backend: Annotated[
+        list[BackendName] | None, typer.Option(help="What executes the variants: onnxruntime by default. Repeatable.")
+    ] = None,
+    tensorrt_python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec. Repeatable."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Read for at least so long, for each batch size.")] = 3.0,
+    warm_up_ms: Annotated[float, typer.Option(min=0.0, help="Run for so long before the first reading.")] = 200.0,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Measure this batch size beside the case's. Repeatable.")
+    ] = None,
+    layers: Annotated[bool, typer.Option(help="Time the layers of engines, in another run.")] = True,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the run's folder is made.")] = Path("reports"),
+    name: Annotated[str, typer.Option(help="The end of the folder's name.")] = "",
+    no_python: _NoPython = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    debug: _Debug = False,
+) -> None:
+    """Measure how long the variants of a case take, against its budgets.
+
+    Exit codes: 0 every budget is kept, or there is none; 1 one is exceeded; 2 it could not be judged.
+    """
+    with _told(debug):
+        _show_log(verbose=False)
+        from parity.backends import TensorRTSettings
+        from parity.cli_latency import measure_latency
+        from parity.runner import JudgeSettings, RunSettings, cache_folder
+        from parity.runner.latency_run import LatencySettings
+        from parity.runner.latency_trial import LatencyProtocol
+
+        settings = RunSettings(
+            cases=(case,),
+            variants=tuple(variant or ()),
+            backends=_backend_names(backend, wants_tensorrt=bool(tensorrt_python)),
+            tensorrt=TensorRTSettings(tuple(tensorrt_python or ()), cache_folder()),
+            out=out,
+            name=name,
+            allow_python=not no_python,
+            command=("parity", *sys.argv[1:]),
+            judging=JudgeSettings(cache=cache_folder(), debug=debug),
+        )
+        protocol = LatencyProtocol(warm_up_ms, min_s=seconds, profiles_layers=layers)
+        asked = LatencySettings(settings, protocol, tuple(batch or ()))
+        raise typer.Exit(measure_latency(asked, _progress(), as_json=as_json))
+
+
 @app.command("schema")
 def _schema(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead.")] = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parity.build_options import BuildOptions
 from parity.build_options import ShapeProfile as ShapeProfile  # noqa: PLC0414 - readers of cases find it here
@@ -235,8 +235,42 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyBudget:
+    """One ``[[latency.budgets]]`` entry: what a variant may take at a batch size. Every one that matches is judged.
+
+    Attributes
+    ----------
+    variant
+        A variant's name or a wildcard, or a label of both (``fp16@tensorrt-8.6``), which holds there alone.
+    max_median_ms, max_p99_ms
+        Of one inference; None where not asked for.
+    max_ratio
+        The median as a multiple of that of ``to``; None where not asked for.
+    to
+        A variant's name, or its label where it runs elsewhere; empty without ``max_ratio``.
+    """
+
+    variant: str
+    batch_size: int
+    max_median_ms: float | None
+    max_p99_ms: float | None
+    max_ratio: float | None
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyOptions:
+    """How latency is measured and judged. ``batch_sizes`` begins with the case's own."""
+
+    batch_sizes: tuple[int, ...] = (1,)
+    cuda_graph: bool = False
+    budgets: tuple[LatencyBudget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
-    """One model with everything that judging it needs. ``latency`` is kept as written, for later."""
+    """One model with everything that judging it needs."""
 
     name: str
     description: str
@@ -251,5 +285,5 @@ class Case:
     variants: tuple[Variant, ...]
     tolerances: tuple[ToleranceRule, ...]
     decoding: Decoding | None = None
-    latency: Mapping[str, Any] = field(default_factory=dict)
+    latency: LatencyOptions = field(default_factory=LatencyOptions)
     file_sha256: str = ""

@@ -17,6 +17,7 @@ from parity.case.schema_decode import (
     DecodeSpec,
     GateTable,
 )
+from parity.case.schema_latency import LatencyTable
 from parity.case.schema_preprocess import PreprocessSpec  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.options import CalibrationMethod, Rounding
 from parity.table import Count, Name, Names, Table
@@ -267,8 +268,8 @@ class CaseTable(Table):
     """What the figures of decoded results may be, by variant and figure."""
     annotations: AnnotationsTable | None = None
     """What is really in the evaluation images."""
-    latency: dict[str, Any] = Field(default_factory=dict)
-    """Latency budgets."""
+    latency: LatencyTable = LatencyTable()
+    """Which batch sizes are timed and how, and the budgets."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from parity.case.decoder import open_decoder
 from parity.case.mistakes import Mistakes, parse_table
 from parity.case.schema import CaseTable, RecordedReference, ToleranceTable, VariantTable, json_schema
 from parity.case.schema_decode import AgreementTable, AnnotationsTable, GateTable, PythonDecodeTable
+from parity.case.schema_latency import BudgetTable, LatencyTable
 from parity.decode import FAMILIES
 from parity.decoded import Detections
 from parity.detect.figures import FIGURES
@@ -68,8 +69,10 @@ def test_every_key_is_documented() -> None:
         AgreementTable,
         GateTable,
         AnnotationsTable,
+        LatencyTable,
+        BudgetTable,
     )
-    keys = {key for table in tables for key in table.model_fields} - {"latency"}
+    keys = {key for table in tables for key in table.model_fields}
     steps = {
         table["properties"]["step"]["const"]
         for table in json_schema()["$defs"].values()
