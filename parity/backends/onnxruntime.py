@@ -196,6 +196,8 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     made.intra_op_num_threads = options.thread_count
     made.inter_op_num_threads = 1
     made.use_deterministic_compute = True
+    made.enable_cpu_mem_arena = options.keeps_memory
+    made.enable_mem_pattern = options.keeps_memory
     made.log_severity_level = _FATAL_ONLY
     return made
 

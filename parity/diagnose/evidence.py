@@ -24,12 +24,13 @@ class Probes(Protocol):
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         """Return the SQNR in dB of each output with more nodes kept, or other precision options.
 
+        It is ``-inf`` where NaN and infinities are not those of the reference.
         ``options`` replace fields of the variant's ``PrecisionOptions``: ``precision=Precision.BF16``, say.
         """
         ...
 
     def ranges(self, tensors: Iterable[str]) -> Mapping[str, tuple[float, float]]:
-        """Return the reference's smallest and largest finite value of tensors, over all feeds."""
+        """Return the reference's smallest and largest finite value of tensors, over all feeds; NaN where none is."""
         ...
 
     def values(self, tensor: str) -> Iterable[np.ndarray]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ Feeds = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 """Makes the feeds anew."""
 Told = Callable[[int, int], None]
 """Is told how many of how many groups are done."""
+
+OBSERVING = SessionOptions(keeps_memory=False)
+"""How models are executed to look at their tensors: memory that a runtime keeps would not be in the budget."""
 
 _ITEM_BYTES = 4
 
@@ -82,7 +85,7 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     found = find_points(observed.model, observed.rounded)
     if not found.points:
         raise ModelError("the variant's graph shares no float tensor with the model; compare their outputs alone")
-    shapes = _shapes(observed.model, next(iter(feeds())))
+    shapes = tensor_shapes(observed.model, list(float_outputs(observed.model)), next(iter(feeds())))
     sizes = {name: int(np.prod(shapes[name], dtype=np.int64)) * _ITEM_BYTES for name in shapes}
     by_tensor = {point.tensor: point for point in found.points}
     groups = group_tensors(
@@ -97,16 +100,31 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     return _report(observed, found, measured, shapes)
 
 
-def _shapes(model: ModelProto, feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that the model's float tensors have for a feed."""
-    part, names = expose_shapes(model, list(float_outputs(model)))
-    with get_backend("onnxruntime").open(part, SessionOptions()) as session:
-        answer = session.run(_inputs_of(session, feed))
+def tensor_shapes(
+    model: ModelProto, tensors: Sequence[str], feed: Mapping[str, np.ndarray]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that tensors of a model have for a feed.
+
+    Raises
+    ------
+    BackendError
+        ONNX Runtime failed.
+    """
+    part, names = expose_shapes(model, tensors)
+    with get_backend("onnxruntime").open(part, OBSERVING) as session:
+        answer = session.run(inputs_of(session, feed))
     return {tensor: tuple(int(size) for size in answer[name]) for tensor, name in names.items()}
 
 
-def _inputs_of(session: Session, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {info.name: tensors[info.name] for info in session.inputs}
+def inputs_of(session: Session, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a session reads of some tensors, in its dtypes: a variant may have half inputs of its own."""
+    return {info.name: _as_dtype(tensors[info.name], info.dtype) for info in session.inputs}
+
+
+def _as_dtype(tensor: np.ndarray, dtype: str) -> np.ndarray:
+    # A value beyond the half range becomes infinite, as it would in an engine.
+    with np.errstate(over="ignore"):
+        return tensor if tensor.dtype.name == dtype else tensor.astype(np.dtype(dtype))
 
 
 def _observe_group(
@@ -121,16 +139,16 @@ def _observe_group(
     alone, alone_names = cut(observed.rounded, tensors, boundary)
     needed = [value.name for value in alone.graph.input if value.name in boundary]
     measured = [_begin(observed, point, scales) for point in group]
-    backend = get_backend("onnxruntime")
+    backend, options = get_backend("onnxruntime"), replace(observed.rounded_options, keeps_memory=False)
     with ExitStack() as stack:
         wanted = list(dict.fromkeys([*tensors, *needed]))
-        model = stack.enter_context(backend.open(expose(observed.model, wanted), SessionOptions()))
-        rounded = stack.enter_context(backend.open(expose(observed.rounded, tensors), observed.rounded_options))
-        layers = stack.enter_context(backend.open(alone, observed.rounded_options))
+        model = stack.enter_context(backend.open(expose(observed.model, wanted), OBSERVING))
+        rounded = stack.enter_context(backend.open(expose(observed.rounded, tensors), options))
+        layers = stack.enter_context(backend.open(alone, options))
         for feed in feeds():
-            expected = model.run(_inputs_of(model, feed))
-            actual = rounded.run(_inputs_of(rounded, feed))
-            own = layers.run(_inputs_of(layers, {**feed, **expected}))
+            expected = model.run(inputs_of(model, feed))
+            actual = rounded.run(inputs_of(rounded, feed))
+            own = layers.run(inputs_of(layers, {**feed, **expected}))
             for one in measured:
                 name = one.point.tensor
                 one.update(expected[name], actual[name], own[alone_names[name]])

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parity.layer_table import Role
+from parity.layer_table import Role, lost_db
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,22 +35,6 @@ def rank_sources(rows: Sequence[LayerRow]) -> tuple[int, ...]:
         guilty, key=lambda row: (not _makes_nonfinite(row, by_tensor), -lost_db(row, by_tensor), row.position)
     )
     return tuple(row.position for row in ranked)
-
-
-def lost_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
-    """Return how many dB of what a layer could keep are gone behind it, 0 or more.
-
-    It could keep the worst of what reaches it, and no more than its floor.
-    """
-    could = min(_arriving_db(row, by_tensor), row.floor_db)
-    if math.isnan(row.inherited.sqnr_db) or math.isnan(could):
-        return 0.0
-    return max(0.0, could - row.inherited.sqnr_db)
-
-
-def _arriving_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
-    arriving = [by_tensor[name].inherited.sqnr_db for name in row.inputs if name in by_tensor]
-    return min((value for value in arriving if not math.isnan(value)), default=math.inf)
 
 
 def _makes_nonfinite(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> bool:
