@@ -69,7 +69,7 @@ def _reason_to_doubt(report: LayerReport) -> str:
 
 def is_reference_hidden(row: LayerRow) -> bool:
     """Whether the reference has no finite element in a tensor."""
-    return row.nonfinite_reference > 0 and not math.isfinite(row.reference_range[0])
+    return row.nonfinite_reference > 0 and not any(row.reference_range)
 
 
 def _sources_sentence(report: LayerReport) -> str:

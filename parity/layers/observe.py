@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import numpy as np
 from parity.backends import get_backend
 from parity.errors import ModelError
 from parity.layer_table import LayerReport
-from parity.layers.extract import cut, expose, expose_shapes
+from parity.layers.extract import cut, expose
 from parity.layers.floor import noise_floor_db, reduction_depth
 from parity.layers.grid import GridUse, activation_scales
-from parity.layers.groups import group_tensors
-from parity.layers.points import find_points, float_outputs
+from parity.layers.groups import give_memory_back, group_tensors
+from parity.layers.points import find_points
+from parity.layers.reference import OBSERVING, float32_bytes, inputs_of, tensor_shapes
 from parity.layers.roles import rank_sources, with_roles
 from parity.layers.rows import Measured, make_row
 from parity.options import SessionOptions
@@ -25,19 +26,14 @@ from parity.tolerance import Precision
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from parity.backends import Session
     from parity.layer_table import LayerRow
     from parity.layers.points import Point, Points
 
-Feeds = Callable[[], Iterable[Mapping[str, np.ndarray]]]
+Tensors = Mapping[str, np.ndarray]
+Feeds = Callable[[], Iterable[Tensors]]
 """Makes the feeds anew."""
 Told = Callable[[int, int], None]
 """Is told how many of how many groups are done."""
-
-OBSERVING = SessionOptions(keeps_memory=False)
-"""How models are executed to look at their tensors: memory that a runtime keeps would not be in the budget."""
-
-_ITEM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +81,8 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
     found = find_points(observed.model, observed.rounded)
     if not found.points:
         raise ModelError("the variant's graph shares no float tensor with the model; compare their outputs alone")
-    shapes = tensor_shapes(observed.model, list(float_outputs(observed.model)), next(iter(feeds())))
-    sizes = {name: int(np.prod(shapes[name], dtype=np.int64)) * _ITEM_BYTES for name in shapes}
+    shapes = tensor_shapes(observed.model, next(iter(feeds())))
+    sizes = float32_bytes(shapes)
     by_tensor = {point.tensor: point for point in found.points}
     groups = group_tensors(
         list(by_tensor), sizes, {name: point.inputs for name, point in by_tensor.items()}, budget_bytes
@@ -98,33 +94,6 @@ def observe(observed: Observed, feeds: Feeds, budget_bytes: int, told: Told | No
         if told is not None:
             told(number + 1, len(groups))
     return _report(observed, found, measured, shapes)
-
-
-def tensor_shapes(
-    model: ModelProto, tensors: Sequence[str], feed: Mapping[str, np.ndarray]
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that tensors of a model have for a feed.
-
-    Raises
-    ------
-    BackendError
-        ONNX Runtime failed.
-    """
-    part, names = expose_shapes(model, tensors)
-    with get_backend("onnxruntime").open(part, OBSERVING) as session:
-        answer = session.run(inputs_of(session, feed))
-    return {tensor: tuple(int(size) for size in answer[name]) for tensor, name in names.items()}
-
-
-def inputs_of(session: Session, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what a session reads of some tensors, in its dtypes: a variant may have half inputs of its own."""
-    return {info.name: _as_dtype(tensors[info.name], info.dtype) for info in session.inputs}
-
-
-def _as_dtype(tensor: np.ndarray, dtype: str) -> np.ndarray:
-    # A value beyond the half range becomes infinite, as it would in an engine.
-    with np.errstate(over="ignore"):
-        return tensor if tensor.dtype.name == dtype else tensor.astype(np.dtype(dtype))
 
 
 def _observe_group(
@@ -147,12 +116,24 @@ def _observe_group(
         layers = stack.enter_context(backend.open(alone, options))
         for feed in feeds():
             expected = model.run(inputs_of(model, feed))
-            actual = rounded.run(inputs_of(rounded, feed))
-            own = layers.run(inputs_of(layers, {**feed, **expected}))
-            for one in measured:
-                name = one.point.tensor
-                one.update(expected[name], actual[name], own[alone_names[name]])
+            give_memory_back()
+            # One side after the other: what is held at a time is the reference's tensors and one other set of them.
+            _add_alone(measured, expected, layers.run(inputs_of(layers, {**feed, **expected})), alone_names)
+            give_memory_back()
+            _add_whole(measured, expected, rounded.run(inputs_of(rounded, feed)))
+            expected = {}
+            give_memory_back()
     return measured
+
+
+def _add_alone(measured: list[Measured], expected: Tensors, own: Tensors, names: Mapping[str, str]) -> None:
+    for one in measured:
+        one.add_alone(expected[one.point.tensor], own[names[one.point.tensor]])
+
+
+def _add_whole(measured: list[Measured], expected: Tensors, actual: Tensors) -> None:
+    for one in measured:
+        one.update(expected[one.point.tensor], actual[one.point.tensor])
 
 
 def _begin(observed: Observed, point: Point, scales: Mapping[str, float]) -> Measured:

@@ -38,11 +38,11 @@ class Measured:
     has_injected: bool = False
 
     def __post_init__(self) -> None:
-        self.inherited = TensorComparison(_UNJUDGED, self.precision, same_dtype=False)
-        self.injected = TensorComparison(_UNJUDGED, self.precision, same_dtype=False)
+        self.inherited = TensorComparison(_UNJUDGED, self.precision, same_dtype=False, percentiles=False)
+        self.injected = TensorComparison(_UNJUDGED, self.precision, same_dtype=False, percentiles=False)
 
-    def update(self, expected: np.ndarray, actual: np.ndarray, alone: np.ndarray | None) -> None:
-        """Add one feed: the reference's tensor, the variant's, and the layer's own on the reference's inputs.
+    def update(self, expected: np.ndarray, actual: np.ndarray) -> None:
+        """Add one feed: the reference's tensor, and the variant's.
 
         Raises
         ------
@@ -54,11 +54,14 @@ class Measured:
             return
         self.is_empty = False
         self.inherited.update(actual, expected)
-        if alone is not None and alone.shape == expected.shape:
-            self.injected.update(alone, expected)
-            self.has_injected = True
         if self.grid is not None:
             self.grid.update(expected)
+
+    def add_alone(self, expected: np.ndarray, alone: np.ndarray) -> None:
+        """Add what the layer gives for one feed of the reference's inputs; one of another shape is left out."""
+        if expected.size and alone.shape == expected.shape:
+            self.injected.update(alone, expected)
+            self.has_injected = True
 
 
 def make_row(

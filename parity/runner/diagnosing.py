@@ -48,11 +48,9 @@ def with_diagnoses(
     outcomes
         Of the variant.
     """
-    deadline = Deadline.within(settings.diagnosis_s)
+    feeds = _chosen(planned.prepared.feeds, worst_feed)
     try:
-        diagnosed = _diagnose(
-            failed, outcomes, planned, _chosen(planned.prepared.feeds, worst_feed), settings, deadline
-        )
+        diagnosed = _diagnose(failed, outcomes, planned, feeds, settings)
     except ParityError as error:
         diagnosed = Diagnosed((), (f"causes could not be looked for: {error}",))
     except Exception as error:
@@ -74,9 +72,9 @@ def _diagnose(
     planned: PlannedVariant,
     feeds: Sequence[StoredFeed],
     settings: JudgeSettings,
-    deadline: Deadline,
 ) -> Diagnosed:
-    model, budget_bytes = with_names(planned.prepared.model), (settings.layers or LayerSettings()).budget_bytes
+    deadline = Deadline.within(settings.diagnosis_s)
+    model, budget_bytes = with_names(planned.prepared.model), LayerSettings().budget_bytes
     layers, notes = _observed(planned, feeds, settings, budget_bytes, deadline)
     evidence = Evidence(
         model=model,
@@ -87,7 +85,7 @@ def _diagnose(
         layers=layers,
         feeds=lambda: (feed.tensors for feed in feeds),
         calibration=planned.calibration,
-        probes=RunnerProbes(planned, model, feeds, settings, budget_bytes, deadline),
+        probes=RunnerProbes(planned, model, feeds, settings, budget_bytes=budget_bytes, deadline=deadline),
         case_name=failed.case,
         variant=failed.variant,
     )

@@ -49,7 +49,7 @@ def judge_layers(
     chosen = choose_feeds(planned.prepared.feeds, worst)
     if is_engine_backend(backend):
         raise BackendError(
-            f"{backend.name}: layers of engines cannot be observed here; observe the forecast with --backend onnxruntime"
+            f"{backend.name}: layers of engines cannot be observed yet; observe the forecast: --backend onnxruntime"
         )
     report = observe_forecast(planned, chosen, settings, layers.budget_bytes)
     notes = (*report.notes, _feeds_note(chosen, worst), *_unexplained(report, judged.verdict))

@@ -15,7 +15,7 @@ from parity.errors import BackendTimeout, ModelError, PrecisionError
 from parity.graph import load_model
 from parity.layers.extract import expose
 from parity.layers.groups import group_tensors
-from parity.layers.observe import OBSERVING, inputs_of, tensor_shapes
+from parity.layers.reference import OBSERVING, inputs_of, tensor_shapes
 from parity.options import PrecisionOptions
 from parity.precision import forecast
 from parity.tolerance import Tolerance
@@ -88,6 +88,7 @@ class RunnerProbes:
         model: ModelProto,
         feeds: Sequence[StoredFeed],
         settings: JudgeSettings,
+        *,
         budget_bytes: int,
         deadline: Deadline,
     ) -> None:
@@ -103,7 +104,7 @@ class RunnerProbes:
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         """Return the SQNR in dB of each output with more nodes kept, or other precision options.
 
-        It is ``-inf`` where NaN and infinities are not those of the reference: an average over the rest would hide them.
+        It is ``-inf`` where NaN and infinities are not the reference's: an average over the rest would hide them.
 
         Raises
         ------
@@ -184,7 +185,7 @@ class RunnerProbes:
         computed = [name for name in tensors if not self._is_input(name)]
         self._require_computed(computed)
         inputs = tuple(name for name in tensors if self._is_input(name))
-        shapes = tensor_shapes(self._model, computed, self._feeds[0].tensors) if computed else {}
+        shapes = tensor_shapes(self._model, self._feeds[0].tensors, computed) if computed else {}
         sizes = {name: math.prod(shape) * _ITEM_BYTES for name, shape in shapes.items()}
         groups = group_tensors(computed, sizes, dict.fromkeys(computed, ()), self._budget_bytes)
         return (*groups, inputs) if inputs else groups
