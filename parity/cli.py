@@ -6,7 +6,6 @@ Whatever is heavy is imported by the command that needs it, so that ``parity --h
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parity import __version__
-from parity.errors import ParityError
+from parity.cli_common import COULD_NOT_JUDGE, BackendName, Debug, backend_names, judge_all, show_log, told
+from parity.cli_layers import layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from parity.runner import OpenRun, Progress, RunSettings
-
-COULD_NOT_JUDGE = 2
+    from parity.runner import RunSettings
 
 app = typer.Typer(
     help="Proves that a TensorRT engine still computes what its ONNX model computes.",
@@ -32,15 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class BackendName(StrEnum):
-    """What ``--backend`` takes."""
-
-    ONNXRUNTIME = "onnxruntime"
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
-    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
 
 
 class PrecisionName(StrEnum):
@@ -55,9 +42,6 @@ class PrecisionName(StrEnum):
     BF16 = "bf16"
     INT8 = "int8"
     FP8 = "fp8"
-
-
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -107,24 +91,34 @@ def _run(  # noqa: PLR0917 - typer reads one parameter for each option
         typer.Option("--no-python", help="Refuse cases with Python functions, engines, plugins or lean runtimes."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    no_diagnosis: Annotated[
+        bool, typer.Option("--no-diagnosis", help="Do not look for the causes of failures.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")] = False,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Judge cases and leave a report."""
     if resume and (cases or variant or name or limit or feed or engine):
         raise typer.BadParameter("a resumed run repeats its own selection; leave out CASE and what selects")
-    with _told(debug):
-        _show_log(verbose)
+    with told(debug):
+        show_log(verbose)
         from parity.backends import TensorRTSettings
         from parity.case.loader import find_cases
         from parity.runner import JudgeSettings, RunSettings, cache_folder
+        from parity.runner.settings import DIAGNOSIS_S
         from parity.tolerance import Precision
 
-        judging = JudgeSettings(limit=limit, feed=feed, cache=cache_folder(), debug=debug)
+        judging = JudgeSettings(
+            limit=limit,
+            feed=feed,
+            cache=cache_folder(),
+            debug=debug,
+            diagnosis_s=0.0 if no_diagnosis else DIAGNOSIS_S,
+        )
         settings = RunSettings(
             cases=() if resume else find_cases(cases or []),
             variants=tuple(variant or ()),
-            backends=_backend_names(backend, wants_tensorrt=bool(engine or tensorrt_python)),
+            backends=backend_names(backend, wants_tensorrt=bool(engine or tensorrt_python)),
             tensorrt=TensorRTSettings(tuple(tensorrt_python or ()), cache_folder()),
             engines=tuple(engine or ()),
             engine_precision=Precision(precision) if precision else None,
@@ -143,7 +137,7 @@ def _judge(settings: RunSettings, *, as_json: bool) -> None:
     from parity.runner import open_run
 
     with open_run(settings) as opened:
-        _judge_all(opened)
+        judge_all(opened)
     *_, page = render(opened.folder.path)
     if as_json:
         typer.echo(summary_json(opened.run, opened.folder.path))
@@ -152,30 +146,17 @@ def _judge(settings: RunSettings, *, as_json: bool) -> None:
     raise typer.Exit(opened.run.exit_code)
 
 
-def _judge_all(opened: OpenRun) -> None:
-    try:
-        opened.judge_all(_progress())
-    except KeyboardInterrupt:
-        from shlex import quote
-
-        from parity.report import render
-
-        folder = opened.folder.path
-        render(folder)
-        raise ParityError(
-            f"interrupted; {len(opened.run.outcomes)} outcomes are saved; "
-            f"go on with: parity run --resume {quote(str(folder))}"
-        ) from None
+app.command("layers")(layers)
 
 
 @app.command("report")
 def _report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a saved run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Render a saved run again; no model and no runtime is needed. The exit code is the run's."""
-    with _told(debug):
+    with told(debug):
         from parity.report import print_run, render, summary_json
         from parity.results import load_run
 
@@ -191,10 +172,10 @@ def _report(
 @app.command("schema")
 def _schema(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead.")] = None,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Print the JSON Schema of case.toml, for editors."""
-    with _told(debug):
+    with told(debug):
         import json
 
         from parity.case.schema import json_schema
@@ -215,10 +196,10 @@ def _doctor(
         list[str] | None,
         typer.Option(metavar="PYTHON", help="Ask the TensorRT of this interpreter: a path, or ssh=HOST. Repeatable."),
     ] = None,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Check that this machine can judge, and say which command mends it. Exit code 0 or 2."""
-    with _told(debug):
+    with told(debug):
         from parity.doctor import State, examine
 
         states = set()
@@ -226,44 +207,3 @@ def _doctor(
             typer.echo(finding)
             states.add(finding.state)
         raise typer.Exit(COULD_NOT_JUDGE if State.BAD in states else 0)
-
-
-@contextmanager
-def _told(debug: bool) -> Iterator[None]:
-    """Turn an error of the tree into its message and exit code 2; with ``debug``, into a traceback."""
-    try:
-        yield
-    except ParityError as error:
-        if debug:
-            raise
-        from parity.report.figures import printable
-
-        typer.echo(f"parity: {printable(str(error))}", err=True)
-        raise typer.Exit(COULD_NOT_JUDGE) from None
-    except KeyboardInterrupt:
-        typer.echo("parity: interrupted", err=True)
-        raise typer.Exit(COULD_NOT_JUDGE) from None
-
-
-def _backend_names(chosen: list[BackendName] | None, *, wants_tensorrt: bool) -> tuple[str, ...]:
-    """Return what ``--backend`` names; who names an interpreter or an engine means TensorRT."""
-    default = [BackendName.TENSORRT if wants_tensorrt else BackendName.ONNXRUNTIME]
-    return tuple(dict.fromkeys(str(name) for name in chosen or default))
-
-
-def _show_log(verbose: bool) -> None:
-    import logging
-
-    if verbose:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
-    else:
-        # What a builder warns of stands in the report; without a handler Python would print it here as well.
-        logging.getLogger("parity").addHandler(logging.NullHandler())
-
-
-def _progress() -> Progress | None:
-    if not sys.stderr.isatty():
-        return None
-    from parity.progress import ProgressBar
-
-    return ProgressBar()

@@ -291,7 +291,8 @@ class Teller:
 
     def command(self, outcome: Outcome, feed: Path | None = None) -> str:
         """Return the command that judges an outcome's variant again, on a saved feed where one is given."""
-        words = ["parity", "run", relative_path(self.case.folder)]
+        is_of_layers = outcome.check == LAYERS and outcome.verdict is Verdict.FAIL
+        words = ["parity", "repair" if is_of_layers else "run", relative_path(self.case.folder)]
         words += self.origin.words(self.planned.variant, outcome.variant.rpartition("@")[2])
         words += ["--feed", relative_path(feed)] if feed else []
         return shlex.join(words)

@@ -194,6 +194,7 @@ def selection_of(settings: RunSettings) -> dict[str, list[str]]:
         "tensorrt_python": list(settings.tensorrt.interpreters),
         "engines": [relative_path(path) for path in settings.engines],
         "engine_precision": [] if settings.engine_precision is None else [str(settings.engine_precision)],
+        **({} if judging.layers is None else {MADE_BY: ["parity layers"]}),
     }
 
 
