@@ -24,7 +24,8 @@ def render(folder: Path) -> list[Path]:
     """Write ``outputs.csv``, ``summary.md`` and ``report.html`` into a run's folder and return their paths.
 
     ``census.csv``, ``invariants.csv``, ``figures.csv``, ``detections.csv`` and ``layers.csv`` stand beside them where
-    the run has such rows. All are made before the first is written: a run that cannot be rendered leaves nothing half-written.
+    the run has such rows. All are made before the first is written: a run that cannot be rendered leaves nothing
+    half-written.
 
     Raises
     ------

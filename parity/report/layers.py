@@ -31,8 +31,8 @@ _FULL_NUMERIC = frozenset({0, *range(7, 13), *range(14, 17)})
 _SHORT_NUMERIC = frozenset(range(3, 8))
 _NOTE = (
     "SQNR in dB against the reference: inherited, in the whole variant; injected, of the layer alone on the "
-    "reference's inputs. Gain is how much worse it leaves the layer than it reached it; over floor, how far the layer's own error "
-    "is beyond what its precision and its sums allow."
+    "reference's inputs. Gain is how much worse it leaves the layer than it reached it; over floor, how far the "
+    "layer's own error is beyond what its precision and its sums allow."
 )
 _SOURCES_NOTE = "A source makes error of its own; an amplifier makes what reaches it worse. The most harmful first."
 _MAX_UNOBSERVED = 5
