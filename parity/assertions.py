@@ -64,7 +64,8 @@ def assert_close(
     StructureError
         They cannot be compared, or they agree on data that shows nothing (a constant, nothing finite).
     ParityError
-        One of ``rtol`` and ``atol`` without the other, beside ``tolerance``, negative, or NaN.
+        One of ``rtol`` and ``atol`` without the other, beside ``tolerance``, negative, or NaN; or a ``tolerance`` that
+        leaves the judgement to decoding.
 
     Examples
     --------
@@ -186,6 +187,10 @@ def _flaws_of(measured: Measured) -> tuple[list[str], list[str]]:
 
 
 def _choose(tolerance: Tolerance | None, rtol: float | None, atol: float | None, precision: Precision) -> Tolerance:
+    if tolerance is not None and not tolerance.is_bound:
+        raise ParityError(
+            'tolerance is judged = "decoded", which bounds nothing; give rtol and atol, or assert_detections_agree'
+        )
     if rtol is None and atol is None:
         return tolerance or DEFAULT_TOLERANCE[precision]
     if rtol is None or atol is None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+HALF_DTYPES = frozenset({"float16", "bfloat16"})
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """A model's input or output.

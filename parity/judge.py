@@ -40,6 +40,8 @@ def judge(difference: TensorDifference, tolerance: Tolerance, *, allow_constant:
     finite, a constant reference, an SQNR asked for that is not defined. NaN and infinities that both sides have in
     the same places are noted, and the other elements judged.
 
+    Where an output is judged by decoding, only non-finite elements on one side fail, and the verdict says no more.
+
     Parameters
     ----------
     difference
@@ -49,10 +51,17 @@ def judge(difference: TensorDifference, tolerance: Tolerance, *, allow_constant:
     allow_constant
         Whether a constant reference is what the model should give: then agreement with it is a pass.
     """
+    if not tolerance.is_bound:
+        return _judge_finiteness(difference)
     failures = _failures(difference, tolerance)
     doubts = () if failures else _doubts(difference, tolerance, allow_constant=allow_constant)
     verdict = Verdict.FAIL if failures else Verdict.INCONCLUSIVE if doubts else Verdict.PASS
     return Judgement(verdict, failures or doubts, _notes(difference))
+
+
+def _judge_finiteness(difference: TensorDifference) -> Judgement:
+    failure = _nonfinite_mismatch(difference)
+    return Judgement(Verdict.FAIL if failure else Verdict.PASS, (failure,) if failure else (), _notes(difference))
 
 
 def failure_message(
@@ -186,6 +195,8 @@ def _worst_lines(difference: TensorDifference, tolerance: Tolerance) -> list[str
     }
     lines = [_element_line(label, element) for label, element in elements.items() if element]
     bound = f"bound: {tolerance.atol:.6g} + {tolerance.rtol:.6g} * |expected|"
+    if not tolerance.is_bound:
+        bound = f"bound: none, judged by decoding ({tolerance.reason})"
     return [*(lines or ["worst absolute: 0, worst relative: 0, no finite element differs"]), bound]
 
 

@@ -93,6 +93,11 @@ class TensorOutcome:
     triangulation: Triangulation | None = None
     unwritten_count: int = 0
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether its elements are judged, not what they decode to."""
+        return self.tolerance is None or self.tolerance.is_bound
+
 
 @dataclass(frozen=True, slots=True)
 class BuildMessage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -39,6 +40,9 @@ class Tolerance:
         The share of elements (0 to 1) that may miss the bound. Non-finite mismatches are never excused.
     min_sqnr_db
         If given, the signal to quantization noise ratio must reach it as well.
+    judged
+        ``"decoded"``: what the output decodes to is judged in place of its elements, which are asked for structure and
+        finiteness alone. For rows that change places: detections sorted by score.
     """
 
     rtol: float
@@ -47,6 +51,12 @@ class Tolerance:
     atol_unit: Literal["absolute", "rms"] = "absolute"
     mismatch_fraction: float = 0.0
     min_sqnr_db: float | None = None
+    judged: Literal["bound", "decoded"] = "bound"
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether elements are judged, not what they decode to."""
+        return self.judged == "bound"
 
     def absolute(self, reference_rms: float) -> Tolerance:
         """Return the same tolerance with atol in the output's own unit."""
@@ -59,6 +69,11 @@ class Tolerance:
             mismatch_fraction=self.mismatch_fraction,
             min_sqnr_db=self.min_sqnr_db,
         )
+
+
+def judged_by_decoding(reason: str) -> Tolerance:
+    """Return the tolerance of an output that is judged by what it decodes to."""
+    return Tolerance(rtol=0.0, atol=math.inf, reason=reason, judged="decoded")
 
 
 # One rounding of N(0, 1) data or one product with exact accumulation, measured: the signal to noise ratio that the

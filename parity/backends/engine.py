@@ -35,9 +35,10 @@ class OnnxSource:
     Attributes
     ----------
     model
-        The case's float32 model: what a weakly typed network is parsed from.
+        The case's model in float32, widened where it is half: what a weakly typed network is parsed from.
     typed
-        The model rewritten for the precision (half tensors, Q/DQ), or the user's own.
+        The model rewritten for the precision (half tensors, Q/DQ), or the user's own: the variant's, or the half model
+        of the case.
     keep
         Names of nodes in ``model`` that stay at ``keep_precision``: obeyed by layer precision where typing is weak.
     is_own

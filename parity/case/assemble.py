@@ -15,7 +15,7 @@ from parity.case.schema import OnnxRuntimeReference, PythonReference, RecordedRe
 from parity.errors import ModelError
 from parity.graph import load_model, model_interface
 from parity.options import CalibrationMethod, CalibrationOptions, PrecisionOptions, Rounding
-from parity.tolerance import Precision, Tolerance
+from parity.tolerance import Precision, Tolerance, judged_by_decoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,7 @@ _RANK = {
 }
 _HALVES = frozenset({Precision.FP16, Precision.BF16})
 _QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
+_OF_A_BOUND = frozenset({"rtol", "atol", "atol_rms", "mismatch_fraction", "min_sqnr_db"})
 
 
 def read_interface(folder: Path, model: str, path: str, mistakes: Mistakes) -> ModelInterface | None:
@@ -175,10 +176,13 @@ def build_tolerances(
     variant_names: Sequence[str],
     interface: ModelInterface | None,
     mistakes: Mistakes,
+    *,
+    decodes: bool,
 ) -> tuple[ToleranceRule, ...]:
     """Return the tolerance rules in the file's order.
 
-    ``variant_names`` are the names in the file, those of variants with mistakes included.
+    ``variant_names`` are the names in the file, those of variants with mistakes included; ``decodes`` says whether the
+    case has a [decode] table.
     """
     rules = []
     for index, table in enumerate(tables):
@@ -188,6 +192,10 @@ def build_tolerances(
         if not any(matches(name, table.variant) for name in variant_names):
             mistakes.add(f"{path}.variant", expected_one_of(table.variant, variant_names))
         name, region = _check_output(path, table.output, interface, mistakes)
+        if table.judged == "decoded" and not decodes:
+            mistakes.add(
+                f"{path}.judged", "needs [decode], which says how outputs are decoded; add it, or give a bound"
+            )
         tolerance = _tolerance(path, table, mistakes)
         if tolerance is not None:
             rules.append(ToleranceRule(table.variant, name, region, tolerance))
@@ -216,6 +224,10 @@ def _check_output(path: str, output: str, interface: ModelInterface | None, mist
 
 
 def _tolerance(path: str, table: ToleranceTable, mistakes: Mistakes) -> Tolerance | None:
+    if table.judged == "decoded":
+        for key in sorted(table.model_fields_set & _OF_A_BOUND):
+            mistakes.add(f"{path}.{key}", 'has no meaning beside judged = "decoded"; leave one of the two out')
+        return judged_by_decoding(table.reason or "")
     if table.atol is not None and table.atol_rms is not None:
         mistakes.add(path, "has both atol and atol_rms; give one")
         return None

@@ -95,7 +95,8 @@ class _Assembly:
         variants = self._variants(table, interface, profiles)
         # Names in the file, not what was built: a variant with a mistake is there all the same.
         names = list(table.variants) or [variant.name for variant in variants]
-        rules = build_tolerances(tolerances, names, interface, self._mistakes)
+        decodes = "decode" in self._data
+        rules = build_tolerances(tolerances, names, interface, self._mistakes, decodes=decodes)
         reference = build_reference(table.reference, self._place)
         decoding = build_decoding(table, gates, DecodeContext(self._place, self._data, interface, evaluation, names))
         if "variants" in self._data and not self._data["variants"]:

@@ -213,6 +213,8 @@ class ToleranceTable(Table):
     """The share of elements that may miss the bound."""
     min_sqnr_db: _NotNegative | None = None
     """The signal to quantization noise ratio that must be reached as well, in dB."""
+    judged: Literal["bound", "decoded"] = "bound"
+    """decoded: the output is judged by what it decodes to, and has no bound; it needs [decode]."""
     reason: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None
     """Why these numbers; shown beside every verdict."""
 

@@ -91,9 +91,19 @@ class OutputsCheck:
     dtypes
         The dtypes of outputs that are meant to differ from the reference's, by name: half outputs of a variant that
         was asked for them.
+    decodes
+        Whether a ``decoded`` check judges the same answers; without it, what is judged by decoding shows nothing.
     """
 
-    def __init__(self, regions_of: RegionsOf, precision: Precision, dtypes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        regions_of: RegionsOf,
+        precision: Precision,
+        dtypes: Mapping[str, str] | None = None,
+        *,
+        decodes: bool = False,
+    ) -> None:
+        self._decodes = decodes
         self._regions_of = regions_of
         self._precision = precision
         self._dtypes = dict(dtypes or {})
@@ -148,6 +158,13 @@ class OutputsCheck:
         worst_feed = self._worst[1] if self._worst and verdict is Verdict.FAIL else None
         return OutputsResult(verdict, _headline(verdict, tensors), tensors, self._feed_count, worst_feed)
 
+    def _decoded_too(self, outcome: TensorOutcome) -> TensorOutcome:
+        """Return an outcome; one that hangs on decoding is inconclusive where nothing is decoded."""
+        if self._decodes or outcome.is_bound or outcome.verdict is not Verdict.PASS:
+            return outcome
+        reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
+        return replace(outcome, verdict=Verdict.INCONCLUSIVE, reasons=(reason,))
+
     def _structure_reason(self, name: str, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
         if actual is None:
             return "The variant does not give this output"
@@ -167,7 +184,9 @@ class OutputsCheck:
         for region in self._regions_of(name, expected.shape):
             if region.label not in parts:
                 parts[region.label] = self._part(region.tolerance)
-            parts[region.label].update(region, feed, actual, expected, rounded)
+            # Rows that changed places lie as far from the rounded graph's as from the reference's.
+            third = rounded if region.tolerance.is_bound else None
+            parts[region.label].update(region, feed, actual, expected, third)
             self._rank(feed, region.tolerance, region.select(actual), region.select(expected))
 
     def _rounded(self, name: str, expected: np.ndarray, rounded: Tensors | None) -> np.ndarray | None:
@@ -218,7 +237,7 @@ class OutputsCheck:
             judged = [empty]
         else:
             judged = [
-                part.outcome(replace(empty, output=label, tolerance=part.tolerance))
+                self._decoded_too(part.outcome(replace(empty, output=label, tolerance=part.tolerance)))
                 for label, part in output.parts.items()
             ]
         for outcome in judged:
@@ -236,13 +255,19 @@ def _headline(verdict: Verdict, tensors: Sequence[TensorOutcome]) -> str:
     if not tensors:
         return "nothing was compared: there is no feed"
     if verdict is Verdict.PASS:
-        differences = [tensor.difference for tensor in tensors if tensor.difference]
-        headroom = max(difference.headroom for difference in differences)
-        # An SQNR is infinite where nothing differs, and NaN where there is no signal.
-        sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
-        return f"worst headroom {headroom:.3g}, SQNR {_decibels(sqnr)}"
+        return _passing_headline(tensors)
     worst = max((tensor for tensor in tensors if tensor.verdict is verdict), key=severity)
     return f"{worst.output}: {_finding(worst)}"
+
+
+def _passing_headline(tensors: Sequence[TensorOutcome]) -> str:
+    bound = [tensor for tensor in tensors if tensor.is_bound]
+    differences = [tensor.difference for tensor in bound or tensors if tensor.difference]
+    headroom = max(difference.headroom for difference in differences)
+    # An SQNR is infinite where nothing differs, and NaN where there is no signal.
+    sqnr = min((d.sqnr_db for d in differences if not math.isnan(d.sqnr_db)), default=math.inf)
+    judged = f"worst headroom {headroom:.3g}" if bound else "judged by decoding"
+    return f"{judged}, SQNR {_decibels(sqnr)}"
 
 
 def outputs_outcome(outcome: Outcome, result: OutputsResult) -> Outcome:

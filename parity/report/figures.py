@@ -165,6 +165,13 @@ def mismatch_share(tensor: TensorOutcome) -> str:
     return f"{count:,} ({percent(count, total)})"
 
 
+def headroom(tensor: TensorOutcome) -> str:
+    """Return the headroom of a tensor, ``decoded`` where it is judged by what it decodes to."""
+    if tensor.difference is None:
+        return "n/a"
+    return ratio(tensor.difference.headroom) if tensor.is_bound else "decoded"
+
+
 def percent(count: int, total: int) -> str:
     """Return a share as a percentage that is never rounded to 0 or to 100 % unless it is."""
     share = 100 * count / total if total else 0.0

@@ -101,7 +101,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         name: getattr(figures, name)
-        for name in ("decibel", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
+        for name in ("decibel", "headroom", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
     }
     environment.filters["decoded_tables"] = _decoded_tables
     environment.globals["signs"] = figures.SIGNS

@@ -13,12 +13,12 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
+    headroom,
     mismatches,
     one_line,
     output_notes,
     place,
     printable,
-    ratio,
     run_verdict,
     variant_notes,
     verdict_line,
@@ -117,7 +117,7 @@ def _worst_cells(outcome: Outcome) -> list[str]:
         return [_inline(outcome.headline), "n/a", "n/a", "n/a"]
     if worst.difference is None:
         return [_inline(worst.output), "n/a", "n/a", "n/a"]
-    figures = decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatches(worst)
+    figures = decibel(worst.difference.sqnr_db), headroom(worst), mismatches(worst)
     return [_inline(worst.output), *map(_inline, figures)]
 
 

@@ -160,6 +160,8 @@ def _triangulation_figures(triangulation: Triangulation | None) -> dict[str, obj
 def _tolerance_figures(tolerance: Tolerance | None) -> dict[str, object]:
     if tolerance is None:
         return {}
+    if not tolerance.is_bound:
+        return {"tolerance_reason": f"judged by decoding: {tolerance.reason}"}
     return {
         "rtol": tolerance.rtol,
         "atol": tolerance.atol,

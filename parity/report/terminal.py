@@ -14,12 +14,12 @@ from parity.report.figures import (
     decibel,
     failed,
     has_forecast,
+    headroom,
     is_of_outputs,
     mismatch_share,
     one_line,
     output_notes,
     place,
-    ratio,
     run_verdict,
     variant_notes,
     verdict_line,
@@ -209,7 +209,7 @@ def _worst_cells(outcome: Outcome) -> tuple[str, str, str, str]:
     worst = next(iter(worst_tensors(outcome)), None)
     if worst is None or worst.difference is None:
         return worst.output if worst else "", "n/a", "n/a", "n/a"
-    return worst.output, decibel(worst.difference.sqnr_db), ratio(worst.difference.headroom), mismatch_share(worst)
+    return worst.output, decibel(worst.difference.sqnr_db), headroom(worst), mismatch_share(worst)
 
 
 def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:

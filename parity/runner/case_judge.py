@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from parity.errors import ParityError, RunError
+from parity.graph import HALF_DTYPES, model_interface
 from parity.results import Outcome
 from parity.runner.decoded_observer import DecodedObserver
 from parity.runner.decoded_reference import DecodedReference
@@ -250,7 +251,7 @@ def judge_forecast(
     filled = {check: replace(blank, model=planned.record) for check, blank in blanks.items()}
     with backend.open(planned.made.rounded, planned.rounded_options(settings.session)) as session:
         halves = planned.half_tensors(session.inputs)
-        outputs = OutputsObserver(planned, planned.half_tensors(session.outputs))
+        outputs = OutputsObserver(planned, planned.half_tensors(session.outputs), decodes=DECODED in observers)
         answers = ((feed, Answer(session.run(typed_inputs(feed.tensors, halves)))) for feed in planned.prepared.feeds)
         yield from observe(answers, {OUTPUTS: outputs, **observers}, filled)
 
@@ -276,13 +277,15 @@ class Teller:
     def _with_feed(self, outcome: Outcome, number: int, folder: RunFolder) -> Outcome:
         feed = next(feed for feed in self.planned.prepared.feeds if feed.number == number)
         path = folder.feed_path(outcome.case, outcome.variant, feed.number)
-        dtypes = {name: tensor.dtype.name for name, tensor in feed.tensors.items()}
+        given = model_interface(self.planned.prepared.given).inputs
+        tensors = typed_inputs(feed.tensors, {info.name: info.dtype for info in given if info.dtype in HALF_DTYPES})
+        dtypes = {name: tensor.dtype.name for name, tensor in tensors.items()}
         scales = dict(self.planned.scales)
         note = FeedNote(
             *(self.case.name, self.planned.variant.name, feed.number, feed.name, scales, dtypes),
             *(feed.geometry, feed.sources),
         )
-        write_feed(path, feed.tensors, note)
+        write_feed(path, tensors, note)
         return replace(
             outcome,
             failing_feed=path.relative_to(folder.path).as_posix(),

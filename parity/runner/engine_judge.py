@@ -13,7 +13,7 @@ from parity.precision.names import all_nodes
 from parity.runner.engine_request import engine_request
 from parity.runner.observers import Answer, OutputsObserver, judged_or_error, observe
 from parity.runner.planned import typed_inputs
-from parity.runner.selection import CENSUS, INVARIANTS, OUTPUTS
+from parity.runner.selection import CENSUS, DECODED, INVARIANTS, OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -98,7 +98,7 @@ class _Trial:
 def _judge_answers(trial: _Trial, observers: Mapping[str, Observer], blanks: Mapping[str, Outcome]) -> Iterator[Judged]:
     planned = trial.planned
     dtypes = _differing(planned.prepared.interface.outputs, trial.session.outputs, planned)
-    outputs = OutputsObserver(planned, dtypes, trial.rounded)
+    outputs = OutputsObserver(planned, dtypes, trial.rounded, decodes=DECODED in observers)
     yield from observe(trial.answers(), {OUTPUTS: outputs, **observers}, blanks)
 
 

@@ -48,7 +48,7 @@ def _source(planned: PlannedVariant) -> EngineSource:
         named,
         planned.made.typed,
         tuple(sorted(kept_nodes(named.graph, variant.options.keep))),
-        variant.typed_model is not None,
+        planned.is_own,
     )
 
 

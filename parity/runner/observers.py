@@ -131,12 +131,19 @@ class OutputsObserver:
         The dtypes of outputs that are meant to differ from the reference's, by name.
     rounded
         The rounded graph's outputs, where an engine is judged.
+    decodes
+        Whether a ``decoded`` check looks at the same answers.
     """
 
     def __init__(
-        self, planned: PlannedVariant, dtypes: Mapping[str, str], rounded: RoundedOutputs | None = None
+        self,
+        planned: PlannedVariant,
+        dtypes: Mapping[str, str],
+        rounded: RoundedOutputs | None = None,
+        *,
+        decodes: bool = False,
     ) -> None:
-        self._check = OutputsCheck(planned.regions_of, planned.precision, dtypes)
+        self._check = OutputsCheck(planned.regions_of, planned.precision, dtypes, decodes=decodes)
         self._rounded = rounded
 
     def update(self, feed: StoredFeed, answer: Answer) -> None:

@@ -12,13 +12,17 @@ import numpy as np
 from parity.case.feeds import open_feeds
 from parity.case.regions import tolerances_for
 from parity.checks.outputs import reference_scales
-from parity.graph import load_model
+from parity.graph import HALF_DTYPES, load_model, model_interface
 from parity.precision import forecast
+from parity.precision.assignment import HALF_TYPES
+from parity.precision.widen import computes_in
 from parity.results import ModelRecord
-from parity.tolerance import Precision
+from parity.runner.reference import widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from onnx import ModelProto
 
     from parity.backends import Tensors
     from parity.case import Case, Variant
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
     from parity.precision import Forecast
     from parity.runner.reference import PreparedCase
     from parity.runner.settings import JudgeSettings
+    from parity.tolerance import Precision
 
-_HALF_DTYPES = {Precision.FP16: "float16", Precision.BF16: "bfloat16"}
+_WIDENED = "the case's model is half: its reference computes the same weights in float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,10 @@ class PlannedVariant:
         The root mean square of regions whose tolerance is in units of it, by their label.
     regions_of
         The regions that judge an output, with atol in the output's own unit.
+    halves
+        The dtypes of the inputs and outputs that the typed model has in half, by name.
+    is_own
+        Whether the typed model is a person's own: the variant's, or the half model of the case.
     calibration
         Makes the calibration feeds; None where the case has none.
     """
@@ -53,6 +62,8 @@ class PlannedVariant:
     made: Forecast
     scales: Mapping[str, float]
     regions_of: RegionsOf
+    halves: Mapping[str, str]
+    is_own: bool
     calibration: Callable[[], Iterable[Tensors]] | None
 
     @property
@@ -73,7 +84,7 @@ class PlannedVariant:
             rounded_tensor_count=made.rounded_tensor_count,
             folded_node_count=made.folded_node_count,
             rounding=made.rounding,
-            notes=tuple(made.notes),
+            notes=(*((_WIDENED,) if self.prepared.is_widened else ()), *made.notes),
         )
 
     def rounded_options(self, options: SessionOptions) -> SessionOptions:
@@ -81,9 +92,8 @@ class PlannedVariant:
         return replace(options, graph_optimizations=self.made.graph_optimizations)
 
     def half_tensors(self, tensors: Iterable[TensorInfo]) -> dict[str, str]:
-        """Return which inputs or outputs the variant has in its own half precision, with their dtype."""
-        dtype = _HALF_DTYPES.get(self.variant.options.io_precision)
-        return {info.name: info.dtype for info in tensors if info.dtype == dtype}
+        """Return the half dtypes, by name, of inputs or outputs that are half because the typed model has them so."""
+        return {info.name: info.dtype for info in tensors if info.dtype == self.halves.get(info.name)}
 
 
 def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings: JudgeSettings) -> PlannedVariant:
@@ -100,14 +110,38 @@ def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings:
 
     def calibration() -> Iterable[Tensors]:
         assert source is not None
-        return (feed.tensors for feed in open_feeds(source, prepared.interface, case.batch_size))
+        feeds = open_feeds(source, model_interface(prepared.given), case.batch_size)
+        return (widened(feed.tensors) for feed in feeds)
 
     feeds = calibration if source is not None else None
-    typed_model = load_model(variant.typed_model) if variant.typed_model else None
+    typed_model = _own_model(variant, prepared)
     made = forecast(prepared.model, variant.options, feeds, typed_model=typed_model, cache=settings.cache)
     regions_of = _regions_of(case, variant)
     scales = _scales(variant, prepared, regions_of)
-    return PlannedVariant(case, variant, prepared, made, scales, _scaled(regions_of, scales), feeds)
+    typed = model_interface(made.typed)
+    return PlannedVariant(
+        case=case,
+        variant=variant,
+        prepared=prepared,
+        made=made,
+        scales=scales,
+        regions_of=_scaled(regions_of, scales),
+        halves={info.name: info.dtype for info in (*typed.inputs, *typed.outputs) if info.dtype in HALF_DTYPES},
+        is_own=typed_model is not None,
+        calibration=feeds,
+    )
+
+
+def _own_model(variant: Variant, prepared: PreparedCase) -> ModelProto | None:
+    """Return the typed model that a person made: the variant's, or the case's where it is half as the variant is.
+
+    A keep-list asks for another one: then the typed model is made from the widened one.
+    """
+    if variant.typed_model:
+        return load_model(variant.typed_model)
+    half = HALF_TYPES.get(variant.options.precision)
+    is_half = half is not None and prepared.is_widened and computes_in(prepared.given, half)
+    return prepared.given if is_half and not variant.options.keep else None
 
 
 def typed_inputs(tensors: Tensors, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:

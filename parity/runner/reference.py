@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from parity.backends import get_backend
 from parity.case import ReferenceKind
 from parity.case.feed import check_tensors, hash_tensors
 from parity.case.feeds import open_feeds
 from parity.case.recorded import open_recorded, open_reference_function
-from parity.graph import hash_model, load_model, model_interface
+from parity.graph import HALF_DTYPES, hash_model, load_model, model_interface
 from parity.options import Provider, SessionOptions
+from parity.precision.widen import holds_half, without_half
 from parity.results import CaseRecord
 from parity.runner.output_cache import CachedSession, OutputCache
 from parity.runner.replay import FeedNote, read_feed
@@ -22,7 +25,6 @@ from parity.runner.replay import FeedNote, read_feed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import numpy as np
     from onnx import ModelProto
 
     from parity.case import Case
@@ -66,15 +68,25 @@ class PreparedCase:
 
     Attributes
     ----------
+    model, interface
+        The case's model; one that holds half tensors is widened to float32, and feeds and expected outputs with it.
+    given
+        The model as the case has it: what feeds are made and saved for.
     note
         Of a saved feed that is judged alone; else None.
     """
 
     model: ModelProto
     interface: ModelInterface
+    given: ModelProto
     record: CaseRecord
     feeds: tuple[StoredFeed, ...]
     note: FeedNote | None
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether the case's model holds half tensors."""
+        return self.model is not self.given
 
 
 def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> PreparedCase:
@@ -91,29 +103,40 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     RunError
         There is no space to set the tensors aside.
     """
-    model = load_model(case.model)
-    model_sha256, interface = hash_model(model), model_interface(model)
-    note, feeds = _open_feeds(case, settings, interface)
+    given = load_model(case.model)
+    model = without_half(given) if holds_half(given) else given
+    interface = model_interface(model)
+    note, feeds = _open_feeds(case, settings, model_interface(given))
     digest = hashlib.sha256()
     stored = []
     with ExitStack() as stack:
-        reference = _open_reference(case, settings, model, interface, stack, model_sha256=model_sha256)
+        reference = _open_reference(case, settings, model, interface, stack)
         for feed in feeds:
             digest.update(feed.sha256.encode())
-            expected = store.put(reference(feed))
-            tensors = store.put(feed.tensors)
+            expected = reference(feed)
+            # Outputs that a person recorded or computes may be half as the model's are.
+            expected = store.put(expected if model is given else widened(expected))
+            tensors = store.put(widened(feed.tensors))
             stored.append(
                 StoredFeed(feed.number, feed.name, tensors, expected, feed.sha256, feed.geometry, feed.sources)
             )
     record = CaseRecord(
         name=case.name,
         description=case.description,
-        model_sha256=model_sha256,
+        model_sha256=hash_model(given),
         case_file_sha256=case.file_sha256,
         feeds_sha256=digest.hexdigest(),
         feed_count=len(stored),
     )
-    return PreparedCase(model, interface, record, tuple(stored), note)
+    return PreparedCase(model, interface, given, record, tuple(stored), note)
+
+
+def widened(tensors: Tensors) -> Tensors:
+    """Return tensors with the half ones as float32, which holds every half number."""
+    return {
+        name: tensor.astype(np.float32) if tensor.dtype.name in HALF_DTYPES else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _open_feeds(
@@ -138,8 +161,6 @@ def _open_reference(
     model: ModelProto,
     interface: ModelInterface,
     stack: ExitStack,
-    *,
-    model_sha256: str,
 ) -> ReferenceFunction:
     match case.reference.kind:
         case ReferenceKind.RECORDED:
@@ -151,6 +172,6 @@ def _open_reference(
             return lambda feed: function(feed.tensors)
         case ReferenceKind.ONNXRUNTIME:
             options = SessionOptions(provider=Provider(case.reference.provider))
-            cache = OutputCache(settings.cache, model_sha256, options)
+            cache = OutputCache(settings.cache, hash_model(model), options)
             session = stack.enter_context(CachedSession(cache, lambda: get_backend("onnxruntime").open(model, options)))
-            return lambda feed: session.run(feed.sha256, lambda _session: feed.tensors)
+            return lambda feed: session.run(feed.sha256, lambda _session: widened(feed.tensors))

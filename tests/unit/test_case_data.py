@@ -14,8 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
+from parity.backends import get_backend
+from parity.case import load_case
+from parity.case.decoder import open_decoder
+from parity.case.feeds import open_feeds
+from parity.graph import load_model, model_interface
+from parity.options import SessionOptions
+
 CASES = Path(__file__).resolve().parents[2] / "cases"
-NAMES = ("shapes_classifier", "shapes_yolo")
+NAMES = ("shapes_classifier", "shapes_yolo", "shapes_ssd", "lanes")
 EVALUATION, CALIBRATION = 256, 64
 
 
@@ -77,6 +84,36 @@ def test_images_are_what_opencv_would_read(name):
         assert image.ndim == 3
         assert image.shape[2] == 3
         assert image.flags.c_contiguous
+
+
+def test_the_half_detector_sees_the_images_of_the_detector_that_it_was_made_from():
+    half, whole = load("shapes_yolo_half"), load("shapes_yolo")
+    for split in ("evaluation", "calibration"):
+        pairs = zip(getattr(half, split)(4), getattr(whole, split)(4), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+    assert half.CLASSES == whole.CLASSES
+
+
+def test_the_two_detectors_of_shapes_share_no_image():
+    digests = [{digest(image) for split in drawn(name) for image in split} for name in ("shapes_yolo", "shapes_ssd")]
+    assert not digests[0] & digests[1]
+
+
+def test_lanes_are_decoded_to_where_the_markings_were_drawn():
+    case = load_case(CASES / "lanes")
+    model = load_model(case.model)
+    feed = next(iter(open_feeds(case.evaluation, model_interface(model), 4)))
+    with get_backend("onnxruntime").open(model, SessionOptions()) as session:
+        decoded = open_decoder(case)(session.run(feed.tensors), feed.geometry)
+    data = load("lanes")
+    for index, found in enumerate(decoded):
+        scene = data.draw(data.EVALUATION, index)
+        columns, rows = np.moveaxis(found.points, 2, 0)
+        crossed = np.isfinite(rows).any(axis=0)
+        apart = np.abs(columns[:, crossed] - scene.road.columns(np.nanmax(rows[:, crossed], axis=0)))
+        assert np.nanmedian(apart) < 0.5
+        assert np.nanmax(apart) < 10
+        np.testing.assert_array_equal(found.attributes[:, scene.road.present], scene.attributes[:, scene.road.present])
 
 
 def test_classifier_images_have_one_size_and_every_class_has_its_share():

@@ -284,6 +284,22 @@ MISTAKES = {
         f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\natol_rms = 0\nreason = "r"\n',
         "tolerances[0]: has both atol and atol_rms",
     ),
+    "decoding to judge, and no decoder": (
+        f'{RANDOM}[[tolerances]]\njudged = "decoded"\nreason = "r"\n',
+        "tolerances[0].judged: needs [decode], which says how outputs are decoded",
+    ),
+    "decoding to judge, and a bound": (
+        f'{RANDOM}[decode]\nname = "segmentation"\n[[tolerances]]\njudged = "decoded"\nrtol = 0\nreason = "r"\n',
+        'tolerances[0].rtol: has no meaning beside judged = "decoded"',
+    ),
+    "decoding to judge, and no reason": (
+        f'{RANDOM}[decode]\nname = "segmentation"\n[[tolerances]]\njudged = "decoded"\n',
+        "tolerances[0].reason: is missing",
+    ),
+    "a judge that there is not": (
+        f'{RANDOM}[[tolerances]]\njudged = "nobody"\nrtol = 0\natol = 0\nreason = "r"\n',
+        "tolerances[0].judged: expected one of bound, decoded; got 'nobody'",
+    ),
     "a blank reason": (
         f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\nreason = " "\n',
         "tolerances[0].reason: expected",

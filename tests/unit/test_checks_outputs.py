@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck, OutputsResult, reference_scales
-from parity.tolerance import NOISE_FLOOR_DB, Precision, Tolerance
+from parity.tolerance import NOISE_FLOOR_DB, Precision, Tolerance, judged_by_decoding
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, np.ndarray]
 
+DECODED = judged_by_decoding("rows are sorted by score")
 BOUND = Tolerance(rtol=0.0, atol=0.1, reason="for this test")
 
 
@@ -28,8 +29,11 @@ def judge(
     expected: Sequence[Tensors],
     tolerance: Tolerance = BOUND,
     dtypes: Mapping[str, str] | None = None,
+    *,
+    decodes: bool = False,
 ) -> OutputsResult:
-    check = OutputsCheck(lambda name, _shape: (RegionTolerance(name, None, tolerance),), Precision.FP16, dtypes)
+    regions_of = lambda name, _shape: (RegionTolerance(name, None, tolerance),)  # noqa: E731 - as short as what it is
+    check = OutputsCheck(regions_of, Precision.FP16, dtypes, decodes=decodes)
     for number, (left, right) in enumerate(zip(actual, expected, strict=True)):
         check.update(number, left, right)
     return check.result()
@@ -214,3 +218,65 @@ def test_a_failure_over_all_feeds_always_has_a_feed_that_fails_alone(
         assert judge([actual[worst]], [expected[worst]], tolerance).verdict is Verdict.FAIL
     else:
         assert result.worst_feed is None
+
+
+def swapped() -> list[dict[str, np.ndarray]]:
+    return [{name: array[::-1].copy() for name, array in feed.items()} for feed in feeds()]
+
+
+def test_rows_that_changed_places_pass_where_what_they_decode_to_is_judged() -> None:
+    assert judge(swapped(), feeds()).verdict is Verdict.FAIL
+    result = judge(swapped(), feeds(), DECODED, decodes=True)
+    assert result.verdict is Verdict.PASS
+    assert result.worst_feed is None
+    assert result.headline.startswith("judged by decoding, SQNR -")
+    difference = result.tensors[0].difference
+    assert difference is not None
+    assert difference.sqnr_db < 10, "the figures are told all the same"
+    assert (difference.mismatch_count, difference.headroom) == (0, 0)
+
+
+def test_what_is_judged_by_decoding_is_inconclusive_where_nothing_decodes_it() -> None:
+    result = judge(feeds(), feeds(), DECODED)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "nothing decodes it" in result.tensors[0].reasons[0]
+
+
+def test_decoding_excuses_neither_structure_nor_finiteness() -> None:
+    damaged = feeds()
+    damaged[1]["y"][0, 1] = np.nan
+    result = judge(damaged, feeds(), DECODED, decodes=True)
+    assert (result.verdict, result.worst_feed) == (Verdict.FAIL, 1)
+    assert "NaN or infinity in different places" in result.tensors[0].reasons[0]
+    narrow = [{name: array.astype(np.float16) for name, array in feed.items()} for feed in feeds()]
+    assert judge(narrow, feeds(), DECODED, decodes=True).verdict is Verdict.FAIL
+    assert judge([{"y": feed["y"]} for feed in feeds()], feeds(), DECODED, decodes=True).verdict is Verdict.FAIL
+
+
+def test_a_constant_output_is_for_decoding_to_judge_where_decoding_judges() -> None:
+    constant = [{name: np.ones_like(array) for name, array in feed.items()} for feed in feeds()]
+    assert judge(constant, feeds()).verdict is Verdict.FAIL
+    assert judge(constant, feeds(), DECODED, decodes=True).verdict is Verdict.PASS
+    assert judge(feeds(), constant, DECODED, decodes=True).verdict is Verdict.PASS
+
+
+def test_an_output_beside_one_that_is_judged_by_decoding_keeps_its_bound() -> None:
+    check = OutputsCheck(
+        lambda name, _shape: (RegionTolerance(name, None, DECODED if name == "y" else BOUND),),
+        Precision.FP16,
+        decodes=True,
+    )
+    expected = feeds(1)[0]
+    check.update(0, {"y": expected["y"][::-1], "z": expected["z"] + 0.05}, expected)
+    assert check.result().headline.startswith("worst headroom 0.5, SQNR ")
+    check.update(1, {"y": expected["y"], "z": expected["z"] + 1.0}, expected)
+    result = check.result()
+    assert [tensor.verdict for tensor in result.tensors] == [Verdict.PASS, Verdict.FAIL]
+    assert (result.verdict, result.worst_feed) == (Verdict.FAIL, 1)
+
+
+def test_places_that_changed_are_no_reason_to_blame_an_engine() -> None:
+    check = OutputsCheck(lambda name, _shape: (RegionTolerance(name, None, DECODED),), Precision.FP16, decodes=True)
+    expected = feeds(1)[0]
+    check.update(0, {name: array[::-1] for name, array in expected.items()}, expected, rounded=expected)
+    assert [tensor.triangulation for tensor in check.result().tensors] == [None, None]

@@ -121,6 +121,22 @@ def test_rows_of_ultralytics_are_shares_of_the_stretched_image() -> None:
     assert found.boxes == pytest.approx(IN_IMAGE[[2, 0]], abs=0.1)
 
 
+def test_rows_of_ultralytics_may_have_one_score_and_its_class() -> None:
+    rows = np.concatenate([CENTERS, [[0.9, 2], [0.7, 0], [0.2, 1]]], axis=1)
+    [found] = decode(RtDetrUltralytics(scores="best", class_names=list("abc")), {"output0": rows[None]}, [STRETCHED])
+    assert found.classes.tolist() == [2, 0, 1]
+    assert found.scores == pytest.approx([0.9, 0.7, 0.2])
+    assert found.boxes == pytest.approx(IN_IMAGE)
+
+
+def test_a_score_of_each_class_is_not_taken_for_the_best_score_and_its_class() -> None:
+    settings = RtDetrUltralytics(scores="best")
+    with pytest.raises(DecodeError, match=r"rows of 84; expected 6.* decode.scores"):
+        decode(settings, {"output0": np.zeros((1, 9, 84), np.float32)}, [STRETCHED])
+    with pytest.raises(DecodeError, match="whole number"):
+        decode(settings, {"output0": np.full((1, 9, 6), 0.5, np.float32)}, [STRETCHED])
+
+
 def test_class_names_have_to_fit_rows_of_ultralytics() -> None:
     with pytest.raises(DecodeError, match=r"1 names.* 3 classes"):
         decode(RtDetrUltralytics(class_names=["a"]), {"output0": np.zeros((1, 9, 7), np.float32)}, [STRETCHED])
@@ -153,5 +169,7 @@ def test_layouts_lead_the_list(shapes, family) -> None:
     assert all(other.certainty < fit.certainty for _, other in others)
 
 
-def test_rows_of_6_may_still_be_of_ultralytics_with_2_classes() -> None:
-    assert 0 < dict(find_layouts({"output0": (1, 300, 6)}))["rtdetr_ultralytics"].certainty < 0.2
+def test_rows_of_6_may_still_be_of_ultralytics() -> None:
+    fit = dict(find_layouts({"output0": (1, 300, 6)}))["rtdetr_ultralytics"]
+    assert 0 < fit.certainty < 0.2
+    assert fit.settings == {"scores": "best"}

@@ -14,7 +14,7 @@ from parity.decode import FAMILIES, DecodeSettings, DetectionSettings, NmsSettin
 from parity.decode.coordinates import ShareSettings
 from parity.decode.dense import DenseSettings
 from parity.decoded import Task
-from tests.pages import blocks, read, section, table
+from tests.pages import ROOT, blocks, read, section, table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -34,6 +34,16 @@ TESTED_WITH = {"layout", "formula", "published code", "exported graph"}
 
 def quoted(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
+
+
+def without_brackets(text: str) -> str:
+    return re.sub(r" \([^)]*\)", "", text)
+
+
+def bracketed(text: str, word: str) -> list[str]:
+    """Return what stands in brackets behind a word, by commas."""
+    found = re.search(rf"{word} \(([^)]*)\)", text)
+    return found[1].split(", ") if found else []
 
 
 def added(settings: type[DecodeSettings]) -> dict[str, FieldInfo]:
@@ -70,7 +80,15 @@ def test_what_a_decoder_gives_is_its_task() -> None:
 
 
 def test_what_a_decoder_was_tested_with_is_said_in_known_words() -> None:
-    assert all(set(row[3].split(", ")) <= TESTED_WITH and row[3] for row in DECODERS)
+    assert all(row[3] and set(without_brackets(row[3]).split(", ")) <= TESTED_WITH for row in DECODERS)
+
+
+def test_a_case_that_decodes_is_told_with_its_decoder_and_no_other() -> None:
+    cases = {path.parent.name: tomllib.loads(path.read_text()) for path in (ROOT / "cases").glob("*/case.toml")}
+    decoding = {name: case["decode"]["name"] for name, case in cases.items() if "decode" in case}
+    told = {name: quoted(row[0])[0] for row in DECODERS for name in bracketed(row[3], "exported graph")}
+    assert told.keys() <= cases.keys()
+    assert decoding.items() <= told.items()
 
 
 def test_every_setting_of_a_decoder_has_its_row_and_no_other() -> None:

@@ -88,5 +88,5 @@ def tf32_forecast_db(name: str, feeds: int) -> list[float]:
     case = load_case(ROOT / "cases" / name)
     (variant,) = (variant for variant in case.variants if variant.name == "tf32")
     with open_case_judge(case, JudgeSettings(limit=feeds)) as judge:
-        (outcome,) = judge.judge_variant(variant, get_backend("onnxruntime"))
+        outcome, *_ = judge.judge_variant(variant, get_backend("onnxruntime"))
     return [tensor.difference.sqnr_db for tensor in outcome.tensors]

@@ -18,7 +18,7 @@ from parity.compare import TensorComparison, compare_tensors
 from parity.errors import ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
 from parity.results import Verdict as VerdictOfResults
-from parity.tolerance import DEFAULT_TOLERANCE, Precision, Tolerance
+from parity.tolerance import DEFAULT_TOLERANCE, Precision, Tolerance, judged_by_decoding
 from parity.verdict import Verdict
 
 LOOSE = Tolerance(rtol=1e-3, atol=1e-3, reason="loose for a test")
@@ -294,3 +294,16 @@ def test_asserting_imports_no_runtime_and_no_pandas():
     code = f"import sys, parity; parity.assert_close; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_tolerance_that_leaves_the_judgement_to_decoding_asserts_nothing_by_itself():
+    with pytest.raises(ParityError, match="bounds nothing; give rtol and atol"):
+        assert_close(np.zeros(3), np.ones(3), tolerance=judged_by_decoding("rows change places"))
+
+
+def test_the_message_of_a_failure_says_that_there_was_no_bound():
+    tolerance = judged_by_decoding("rows change places")
+    difference = compare_tensors(np.array([1.0, np.nan]), np.array([1.0, 2.0]), tolerance=tolerance)
+    assert judge(difference, tolerance).verdict is Verdict.FAIL
+    message = failure_message("what", difference, tolerance, place="p", next_command="c")
+    assert "bound: none, judged by decoding (rows change places)" in message

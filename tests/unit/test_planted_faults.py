@@ -110,7 +110,7 @@ class Bench:
         case = load_case(self.folder)
         chosen = next(v for v in case.variants if v.name == variant)
         with open_case_judge(case, JudgeSettings(limit=1)) as judge:
-            (outcome,) = judge.judge_variant(chosen, get_backend("onnxruntime"))
+            outcome, *_ = judge.judge_variant(chosen, get_backend("onnxruntime"))
             return outcome
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from parity.precision.scope import open_scope
-from parity.precision.widen import count_half_nodes, widen
+from parity.precision.widen import computes_in, count_half_nodes, holds_half, widen, without_half
 from tests.tiny_graphs import array, as_half, branches, constants_of, copy_of, graph_of, model_of, node, run, value
 
 FLOAT, FP16, BF16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
@@ -86,3 +86,57 @@ def test_a_float32_model_has_no_half_nodes_and_casts_do_not_count():
     model = model_of([node("Cast", ["x"], ["y"], "cast", to=FP16)], ["x"], [value("y", 1, FP16)])
     assert count_half_nodes(model) == 0
     assert count_half_nodes(half_scale()) == 1
+
+
+def half_branches():
+    nodes = [
+        node("Cast", ["x"], ["h"], "down", to=FP16),
+        node("Mul", ["h", "k"], ["m"], "inside"),
+        node("Cast", ["m"], ["b"], "up", to=FLOAT),
+    ]
+    branch = graph_of(nodes, [], ["b"], {"k": np.array([0.1], np.float16)})
+    return branches(branch, branch)
+
+
+def half_function():
+    body = [node("Add", ["p", "p"], ["q"], "double")]
+    opset = helper.make_opsetid("", 17)
+    function = helper.make_function("local", "Double", ["p"], ["q"], body, [opset])
+    call = helper.make_node("Double", ["x"], ["y"], "call", domain="local")
+    graph = helper.make_graph([call], "g", [value("x", 1, FP16)], [value("y", 1, FP16)])
+    return helper.make_model(
+        graph, functions=[function], opset_imports=[opset, helper.make_opsetid("local", 1)], ir_version=8
+    )
+
+
+@pytest.mark.parametrize(
+    "model", [half_scale(), half_branches(), half_function()], ids=["flat", "branches", "function"]
+)
+def test_without_half_nothing_is_half_wherever_it_was_and_the_model_itself_is_left_alone(model):
+    before = model.SerializeToString()
+    assert holds_half(model)
+    assert computes_in(model, FP16)
+    assert not computes_in(model, BF16)
+    made = without_half(model)
+    onnx.checker.check_model(made, full_check=True)
+    assert not holds_half(made)
+    assert model.SerializeToString() == before
+
+
+def test_without_half_casts_do_not_round_and_weights_keep_their_values():
+    found = run(without_half(half_branches()), {"c": np.array(True), "x": array(1e6 / 3)})["y"]
+    np.testing.assert_array_equal(found, array(1e6 / 3) * as_half(array(0.1)))
+
+
+def test_weights_or_casts_alone_are_half_tensors_that_nothing_computes_in():
+    cast = model_of([node("Cast", ["x"], ["y"], "cast", to=FP16)], ["x"], [value("y", 1, FP16)])
+    assert (holds_half(cast), computes_in(cast, FP16)) == (True, False)
+    assert not holds_half(model_of([node("Neg", ["x"], ["y"], "neg")], ["x"], ["y"]))
+
+
+def test_a_type_that_another_attribute_than_dtype_names_is_widened_as_well():
+    nodes = [node("HannWindow", ["n"], ["k"], "window", output_datatype=FP16), node("Mul", ["x", "k"], ["y"], "mul")]
+    made = without_half(
+        model_of(nodes, [value("x", 1, FP16)], [value("y", 1, FP16)], {"n": np.array(4, np.int64)}, opset=17)
+    )
+    assert run(made, {"x": array(1, 1, 1, 1)})["y"].dtype == np.float32

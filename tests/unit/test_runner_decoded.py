@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from parity.backends import get_backend
-from parity.backends.fake import Crash, DropOutput, ExtraOutput, FakeBackend, FakeSession, Fault, WrongShape
+from parity.backends.fake import (
+    Crash,
+    DropOutput,
+    ExtraOutput,
+    FakeBackend,
+    FakeSession,
+    Fault,
+    OutputFault,
+    WrongShape,
+)
 from parity.backends.tensorrt.backend import TensorRTBackend
-from parity.report import summary_json
+from parity.case import load_case
+from parity.report import render, summary_json
 from parity.results import load_run
-from parity.runner import JudgeSettings, RunSettings, open_run, run_cases
+from parity.runner import JudgeSettings, RunSettings, open_case_judge, open_run, run_cases
 from parity.runner.decoded_reference import DecodedReference
 from parity.verdict import Verdict
 from tests.simulated_worker import SimulatedWorker
@@ -33,6 +43,8 @@ from tests.tiny_detector import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
 
     from parity.backends import Backend, TensorRTSettings
     from parity.results import Outcome
@@ -296,3 +308,58 @@ def test_json_has_the_figures_with_their_gates() -> None:
     assert {found["image"] for found in decoded["findings"]} == {"0.png", "2.png"}
     [outputs] = [outcome for outcome in summary["outcomes"] if outcome["check"] == "outputs"]
     assert "decoded" not in outputs
+
+
+BY_DECODING = f"""{CASE_FILE}
+[[tolerances]]
+judged = "decoded"
+reason = "rows change places"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRows(OutputFault):
+    """The rows of every image in the other order."""
+
+    def change(self, array: np.ndarray) -> np.ndarray:
+        """Return the rows turned."""
+        return array[:, ::-1].copy()
+
+
+def test_rows_in_another_order_pass_where_what_they_decode_to_is_judged(folder: Path) -> None:
+    assert judge(TurnRows())["outputs"].verdict is Verdict.FAIL
+    write_detector_case(folder, text=BY_DECODING)
+    outcomes = judge(TurnRows())
+    assert {check: outcome.verdict for check, outcome in outcomes.items()} == dict.fromkeys(
+        ("outputs", "decoded"), Verdict.PASS
+    )
+    assert outcomes["outputs"].headline.startswith("judged by decoding")
+
+
+def test_a_moved_box_fails_by_decoding_alone_where_decoding_judges(folder: Path) -> None:
+    write_detector_case(folder, text=BY_DECODING)
+    outcomes = judge(ChangeObjects(columns=(0, 2), image=1, row=0, offset=6.0, feed=1))
+    assert outcomes["outputs"].verdict is Verdict.PASS
+    assert outcomes["decoded"].verdict is Verdict.FAIL
+
+
+def test_decoding_that_is_taken_away_leaves_what_it_judges_inconclusive(folder: Path) -> None:
+    write_detector_case(folder, text=BY_DECODING)
+    case = replace(load_case(folder), decoding=None)
+    [fp32] = [variant for variant in case.variants if variant.name == "fp32"]
+    with open_case_judge(case) as judging:
+        [outcome] = judging.judge_variant(fp32, get_backend("onnxruntime"))
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert "nothing decodes it" in outcome.message
+
+
+def test_every_report_says_that_an_output_is_judged_by_decoding(folder: Path) -> None:
+    write_detector_case(folder, text=BY_DECODING)
+    with open_run(replace(FAKE, backends=("onnxruntime",))) as opened:
+        opened.judge_all()
+    path = opened.folder.path
+    assert load_run(path) == opened.run
+    render(path)
+    assert "judged by decoding: rows change places" in (path / "report.html").read_text()
+    assert "judged by decoding: rows change places" in (path / "outputs.csv").read_text()
+    assert "| decoded |" in (path / "summary.md").read_text()

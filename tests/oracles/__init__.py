@@ -1,0 +1,1 @@
+"""Scripts that ran published decoders once and stored what they gave; no test runs them."""
