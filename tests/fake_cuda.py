@@ -104,11 +104,13 @@ class ExecutingGpu(FakeGpu):
         module = super().install(monkeypatch)
         module.Stream = lambda: Stream(self)
         module.Event = lambda: Event(self)
+        module.Context.synchronize = staticmethod(self.synchronize)
         for function in (
             self.mem_alloc,
             self.pagelocked_empty,
             self.memcpy_htod_async,
             self.memcpy_dtoh_async,
+            self.memcpy_dtoh,
             self.memset_d8_async,
         ):
             setattr(module, function.__name__, function)
@@ -139,6 +141,14 @@ class ExecutingGpu(FakeGpu):
 
     def memcpy_dtoh_async(self, target: np.ndarray, source: int, stream: Stream) -> None:
         stream.put(lambda: self._download(target, source))
+
+    def synchronize(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.synchronize()
+
+    def memcpy_dtoh(self, target: np.ndarray, source: int) -> None:
+        self.fail("memcpy_dtoh")
+        self._download(target, source)
 
     def memset_d8_async(self, target: int, byte: int, size: int, stream: Stream) -> None:
         stream.put(lambda: self.view(target, size).fill(byte))

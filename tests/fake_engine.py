@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,10 @@ class Toy:
         How many contexts there ever were; those that there are.
     runs
         How often it ran; each takes 0.25 ms.
+    debug
+        Debug tensors, whose arrays ``compute`` gives beside its outputs; their memory is gone when they were shown.
+    unfused
+        Names among them that survived fusion: the engine does not call them debug tensors.
     """
 
     ports: list[Port]
@@ -86,6 +90,8 @@ class Toy:
     faults: dict[str, str] = field(default_factory=dict)
     layers: list[str] = field(default_factory=lambda: ["conv", "relu", "conv"])
     implicit_batch: bool = False
+    debug: list[Port] = field(default_factory=list)
+    unfused: set[str] = field(default_factory=set)
     contexts: int = 0
     runs: int = 0
     live: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
@@ -187,6 +193,9 @@ class _Engine:
     def get_profile_shape_input(self: Any, profile: int, name: str) -> list[Any]:
         return list(self.toy.port(name).profiles[profile])
 
+    def is_debug_tensor(self: Any, name: str) -> bool:
+        return any(port.name == name and name not in self.toy.unfused for port in self.toy.debug)
+
     def create_execution_context(self: Any, *_args: Any) -> Any:
         toy = self.toy
         # A profile belongs to one context at a time, unless the engine was built with profile sharing.
@@ -239,6 +248,15 @@ class _Context:
         self.allocators[name] = allocator
         return True
 
+    def set_debug_listener(self: Any, listener: Any) -> bool:
+        self.__dict__["listener"] = weakref.ref(listener)
+        return "listener" not in self.toy.faults
+
+    def set_tensor_debug_state(self: Any, name: str, flag: bool) -> bool:
+        shown = self.__dict__.setdefault("shown", set())
+        (shown.add if flag else shown.discard)(name)
+        return True
+
     def infer_shapes(self: Any) -> list[str]:
         if "infer_shapes" in self.toy.faults:
             raise RuntimeError(self.toy.faults["infer_shapes"])
@@ -259,6 +277,10 @@ class _Context:
         if any(min(shape, default=0) < 0 for shape in _inferred(self).values()):
             stream.synchronize()
             return _place(self)
+        shown = _shown(self)
+        if shown:
+            stream.synchronize()
+            _show(self, shown, stream_handle)
         stream.put(lambda: _execute(self))
         return True
 
@@ -309,11 +331,36 @@ def _write(context: Any, port: Port, array: np.ndarray) -> None:
     target[written] = array.reshape(-1)[written]
 
 
+def _shown(context: Any) -> list[Port]:
+    unfused = context.toy.unfused if vars(context).get("unfused_tensors_debug_state") else set()
+    names = vars(context).get("shown", set()) | unfused
+    return [port for port in context.toy.debug if port.name in names]
+
+
+def _show(context: Any, ports: list[Port], stream_handle: int) -> None:
+    """Show debug tensors as the bindings do: what the listener raises is lost, and their memory is gone behind it."""
+    shapes = _shapes(context)
+    arrays = context.toy.compute({port.name: _read(context, port, shapes[port.name]) for port in _inputs(context.toy)})
+    for port in ports:
+        array = np.ascontiguousarray(arrays[port.name])
+        memory = context.gpu.mem_alloc(max(array.nbytes, 1))
+        memory.data[: array.nbytes] = array.reshape(-1).view(np.uint8)
+        location, dtype = (
+            _enum(context.module, *which) for which in (("TensorLocation", port.location), ("DataType", port.dtype))
+        )
+        with suppress(Exception):
+            context.listener().process_debug_tensor(int(memory), location, dtype, array.shape, port.name, stream_handle)
+        memory.data[:] = 0x33
+        memory.free()
+
+
 def _compute(context: Any) -> Arrays:
     toy, shapes = context.toy, _shapes(context)
     toy.runs += 1
     context.gpu.clock_ms += 0.25
-    return toy.compute({port.name: _read(context, port, shapes[port.name]) for port in _inputs(toy)})
+    hidden = {port.name for port in toy.debug}
+    arrays = toy.compute({port.name: _read(context, port, shapes[port.name]) for port in _inputs(toy)})
+    return {name: array for name, array in arrays.items() if name not in hidden}
 
 
 def _execute(context: Any) -> None:

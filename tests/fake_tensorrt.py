@@ -294,6 +294,12 @@ class _Network:
     def mark_output(self: Any, tensor: Any) -> None:
         self.kept("outputs", list).append(tensor)
 
+    def mark_debug(self: Any, tensor: Any) -> bool:
+        return tensor.name != "refused"
+
+    def mark_unfused_tensors_as_debug_tensors(self: Any) -> bool:
+        return True
+
     def get_input(self: Any, index: int) -> Any:
         return self.kept("inputs", list)[index]
 
@@ -333,6 +339,7 @@ class _Tensor:
     allowed_formats = 0
     is_shape_tensor = False
     is_network_input = True
+    is_network_output = False
 
 
 class _Profile:

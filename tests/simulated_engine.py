@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes  # noqa: F401 - teaches numpy.dtype() the names bfloat16 and float8_*
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from parity.backends import get_backend
 from parity.errors import BackendError, ModelError
 from parity.graph import model_interface
+from parity.layers.points import float_outputs
 from parity.options import PrecisionOptions, SessionOptions
 from parity.precision import forecast
+from parity.precision.scope import open_scope
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ class Plan:
     profiles: tuple[dict[str, dict[str, list[int]]], ...]
     model: onnx.ModelProto = field(repr=False)
     is_silent_fp32: bool = False
+    observe: dict[str, Any] | None = None
+    wrong_node: str = ""
+    wrong_by: float = 0.0
+    is_shifted: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the plan file: TensorRT's tag and version, then JSON, then the model."""
@@ -107,6 +114,7 @@ class SimulatedEngine:
         self.bindings = [
             *(self._binding(info, "input") for info in interface.inputs),
             *(self._binding(info, "output") for info in interface.outputs),
+            *(Binding(name, "output", self._shown_dtype(name), [], []) for name in self._shown("output")),
         ]
         self._step = noise_step(plan)
         self._session = _open(plan)
@@ -118,13 +126,32 @@ class SimulatedEngine:
         profiles = ranges or [{"min": shape, "opt": shape, "max": shape}]
         return Binding(info.name, mode, dtype, shape, profiles if mode == "input" else [])
 
+    def _shown(self, *ways: str) -> list[str]:
+        return shown_tensors(self.plan) if self.plan.observe and self.plan.observe["how"] in ways else []
+
+    def _shown_dtype(self, name: str) -> str:
+        assert self.plan.observe is not None
+        return "float16" if name in self.plan.observe["half"] else "float32"
+
+    def debug(self, tensors: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the debug tensors that are asked for and that the engine shows."""
+        shown = set(self._shown("debug", "unfused"))
+        arrays = self._compute(tensors)
+        return {name: array.astype(np.float32) for name, array in arrays.items() if name in shown.intersection(wanted)}
+
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs in the bindings' dtypes."""
+        arrays = self._compute(tensors)
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = (binding for binding in self.bindings if binding.mode == "output")
+            return {binding.name: arrays[binding.name].astype(np.dtype(binding.dtype)) for binding in outputs}
+
+    def _compute(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {info.name: np.asarray(tensors[info.name]).astype(info.dtype) for info in self._session.inputs}
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = self._session.run(feed)
-            dtypes = {binding.name: np.dtype(binding.dtype) for binding in self.bindings}
-            return {name: _with_noise(array, self._step).astype(dtypes[name]) for name, array in outputs.items()}
+            shift = 1.05 if self.plan.is_shifted else 1.0
+            return {name: _with_noise(array, self._step) * shift for name, array in outputs.items()}
 
 
 def noise_step(plan: Plan) -> float:
@@ -144,8 +171,45 @@ def _with_noise(array: np.ndarray, step: float) -> np.ndarray:
     return np.asarray(values * (1 + step * np.sin(values * 1000)))
 
 
+def shown_tensors(plan: Plan) -> list[str]:
+    """Return the tensors that an engine shows beside its outputs: those asked for, or all that survive fusion."""
+    if plan.observe is None:
+        return []
+    outputs = {value.name for value in plan.model.graph.output}
+    inner = [name for name in float_outputs(plan.model) if name not in outputs]
+    return inner if plan.observe["how"] == "unfused" else [name for name in plan.observe["tensors"] if name in inner]
+
+
+def _showing(plan: Plan) -> Plan:
+    """Return a plan whose model has what it shows as outputs: fusion ends there."""
+    model = onnx.ModelProto()
+    model.CopyFrom(plan.model)
+    scope = open_scope(model)
+    names = shown_tensors(plan)
+    model.graph.output.extend(helper.make_tensor_value_info(name, scope.type_of(name), None) for name in names)
+    return replace(plan, model=model)
+
+
+def _with_fault(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+    """Return what is executed with the faulty node's output scaled."""
+    wrong = [node.output[0] for node in plan.model.graph.node if node.name == plan.wrong_node]
+    made = [place for place, node in enumerate(model.graph.node) if set(wrong) & set(node.output)]
+    if not made:
+        return model
+    spoiled = onnx.ModelProto()
+    spoiled.CopyFrom(model)
+    [name], place = wrong, made[0]
+    maker = spoiled.graph.node[place]
+    maker.output[:] = [f"{one}_sound" if one == name else one for one in maker.output]
+    dtype = helper.tensor_dtype_to_np_dtype(open_scope(model).type_of(name))
+    spoiled.graph.initializer.append(numpy_helper.from_array(np.asarray(1 + plan.wrong_by, dtype), "wrong_by"))
+    spoiled.graph.node.insert(place + 1, helper.make_node("Mul", [f"{name}_sound", "wrong_by"], [name]))
+    return spoiled
+
+
 def _open(plan: Plan) -> Session:
-    model, is_optimized = _executable(plan)
+    model, is_optimized = _executable(_showing(plan))
+    model = _with_fault(model, plan)
     options = SessionOptions(graph_optimizations=is_optimized, thread_count=1)
     return get_backend("onnxruntime").open(model, options)
 
@@ -167,7 +231,8 @@ def _is_quantized(model: onnx.ModelProto) -> bool:
 
 def _has_half(model: onnx.ModelProto) -> bool:
     halves = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-    return any(tensor.data_type in halves for tensor in model.graph.initializer)
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    return not halves.isdisjoint(types | {value.type.tensor_type.elem_type for value in model.graph.input})
 
 
 def check_profile(bindings: Sequence[Binding], tensors: Mapping[str, np.ndarray], profile: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from parity.errors import BackendCrash, BackendError, BackendTimeout, FeedError, PrecisionError
 from tests.scripted_worker import ScriptedConversation, path_of
-from tests.simulated_engine import Plan, SimulatedEngine, check_profile, plan_from_bytes, read_model
+from tests.simulated_engine import Plan, SimulatedEngine, check_profile, plan_from_bytes, read_model, shown_tensors
 from tests.simulated_inspector import inspector_text
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ CAPABILITIES: dict[str, dict[str, bool]] = {
         "fp8": False,
         "implicit_int8": True,
         "int64": False,
+        "debug_tensors": False,
+        "unfused_debug_tensors": False,
     },
     "10.16.1.11": {
         "strongly_typed": True,
@@ -46,6 +48,8 @@ CAPABILITIES: dict[str, dict[str, bool]] = {
         "fp8": True,
         "implicit_int8": True,
         "int64": True,
+        "debug_tensors": True,
+        "unfused_debug_tensors": True,
     },
     "11.4.0.106": {
         "strongly_typed": True,
@@ -58,6 +62,8 @@ CAPABILITIES: dict[str, dict[str, bool]] = {
         "fp8": True,
         "implicit_int8": False,
         "int64": True,
+        "debug_tensors": True,
+        "unfused_debug_tensors": True,
     },
 }
 """What a release has on a GPU of compute capability 9.0."""
@@ -83,6 +89,10 @@ class Faults:
         Whether a reduced precision is built as float32.
     refusal
         What every build is refused with, as a ``BackendError``.
+    wrong_node, wrong_by
+        The node whose output every engine built with this fault has too large, by this share.
+    shown_limit
+        An engine that shows more tensors than this answers with outputs 5 % too large.
     """
 
     crash_at: int | None = None
@@ -93,6 +103,9 @@ class Faults:
     leak: float = 0.0
     is_silent_fp32: bool = False
     refusal: str = ""
+    wrong_node: str = ""
+    wrong_by: float = 0.0
+    shown_limit: int | None = None
 
 
 class SimulatedWorker(ScriptedConversation):
@@ -177,6 +190,7 @@ class SimulatedWorker(ScriptedConversation):
         needed = (capability, *({"implicit_int8"} if fields["calibration"] else ()))
         if fields["precision"] not in {"fp32", "tf32"}:
             needed += (fields["precision"],)
+        needed += _SHOWN_BY.get((fields.get("observe") or {}).get("how", ""), ())
         missing = [name for name in needed if not self.capabilities[name]]
         if missing:
             raise PrecisionError(f"TensorRT {self.release}: has no {missing[0]}")
@@ -189,7 +203,7 @@ class SimulatedWorker(ScriptedConversation):
             model = self._network
         else:
             model = read_model(path_of(source["model"]).read_bytes())
-        return Plan(
+        plan = Plan(
             self.release,
             fields["precision"],
             fields["typing"],
@@ -198,7 +212,12 @@ class SimulatedWorker(ScriptedConversation):
             tuple(fields["profiles"]),
             model,
             self.faults.is_silent_fp32 and fields["precision"] != "fp32",
+            fields.get("observe"),
+            self.faults.wrong_node,
+            self.faults.wrong_by,
         )
+        limit = self.faults.shown_limit
+        return replace(plan, is_shifted=limit is not None and len(shown_tensors(plan)) > limit)
 
     def _load(self, fields: Fields) -> Fields:
         content = path_of(fields["plan"]).read_bytes()[fields["offset"] :]
@@ -237,7 +256,8 @@ class SimulatedWorker(ScriptedConversation):
         outputs = self._spoil(engine.run(self._checked(engine, fields)), number)
         unwritten = dict.fromkeys(outputs, 0)
         unwritten[next(iter(outputs))] = faults.unwritten_count
-        return {"tensors": outputs, "unwritten": unwritten if fields["find_unwritten"] else {}, "gpu_ms": 0.25}
+        debug = {"debug": engine.debug(fields["tensors"], fields["debug"])} if "debug" in fields else {}
+        return {"tensors": outputs, "unwritten": unwritten if fields["find_unwritten"] else {}, "gpu_ms": 0.25, **debug}
 
     def _checked(self, engine: SimulatedEngine, fields: Fields) -> dict[str, np.ndarray]:
         tensors: dict[str, np.ndarray] = fields["tensors"]
@@ -291,5 +311,6 @@ class SimulatedWorker(ScriptedConversation):
         self.faults = replace(self.faults, **faults)
 
 
+_SHOWN_BY = {"debug": ("debug_tensors",), "unfused": ("unfused_debug_tensors",)}
 _BY_FLAG = frozenset({"fp16", "bf16", "int8", "fp8"})
 _OPERATIONS = ("hello", "build", "load", "inspect", "infer", "time", "profile", "unload", "memory")

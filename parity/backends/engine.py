@@ -7,13 +7,14 @@ inspector, optimization profiles, and buffers that may stay unwritten.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from parity.backends import Backend, Session
 from parity.build_options import BuildOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -78,6 +79,34 @@ class EngineFile:
 EngineSource = OnnxSource | NetworkSource | EngineFile
 
 
+class Exposure(StrEnum):
+    """How tensors inside an engine are made visible."""
+
+    OUTPUT = "output"
+    """As further outputs: in every release, and fusion ends at them."""
+    DEBUG = "debug"
+    """As debug tensors, from TensorRT 10.0: fusion ends at them, and a run may leave them out."""
+    UNFUSED = "unfused"
+    """Whatever survives fusion, all of it, from TensorRT 10.12: fusion stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """What an engine is built to show beside its outputs.
+
+    Attributes
+    ----------
+    tensors
+        Names of tensors inside the network; empty for ``Exposure.UNFUSED``, which takes all that survive.
+    half
+        Those of them that leave as half: a weakly typed network would make float32 outputs of them.
+    """
+
+    tensors: tuple[str, ...]
+    how: Exposure
+    half: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """What a variant asks of TensorRT.
@@ -88,6 +117,8 @@ class EngineRequest:
         Optimization profiles in their order; empty where no input is dynamic.
     calibration
         Called for the feeds of an implicit INT8 calibrator; None where there are none.
+    observe
+        What is made visible inside the engine; None for the engine as it ships.
     """
 
     source: EngineSource
@@ -96,6 +127,7 @@ class EngineRequest:
     options: BuildOptions = field(default_factory=BuildOptions)
     profiles: tuple[Profile, ...] = ()
     calibration: Callable[[], Iterable[Tensors]] | None = None
+    observe: Exposed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +142,14 @@ class EngineAnswer:
         Elements that kept the pattern their buffer was filled with, both times, by output; only where it was asked.
     gpu_ms
         Enqueue to end on the GPU by CUDA events, transfers left out.
+    debug
+        Debug tensors that were asked for, by name; those that the engine does not show are left out.
     """
 
     outputs: dict[str, np.ndarray]
     unwritten: Mapping[str, int] = field(default_factory=dict)
     gpu_ms: float = 0.0
+    debug: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +177,13 @@ class EngineSession(Session, Protocol):
         ...
 
     def infer(
-        self, feed: Tensors, *, profile: int | None = None, fresh_context: bool = False, find_unwritten: bool = False
+        self,
+        feed: Tensors,
+        *,
+        profile: int | None = None,
+        fresh_context: bool = False,
+        find_unwritten: bool = False,
+        debug: Sequence[str] = (),
     ) -> EngineAnswer:
         """Run one feed.
 
@@ -154,6 +195,8 @@ class EngineSession(Session, Protocol):
             In an execution context made for this call alone.
         find_unwritten
             Run twice, with output buffers filled with one pattern and then with another.
+        debug
+            Names of debug tensors to give beside the outputs.
 
         Raises
         ------

@@ -12,6 +12,8 @@ from parity.precision.names import all_nodes
 from parity.precision.scope import open_scope, subgraphs
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
     from onnx import ModelProto, NodeProto
 
 # They hand on the very elements that they read: what is seen of their input is seen of them.
@@ -63,29 +65,53 @@ def find_points(model: ModelProto, other: ModelProto) -> Points:
     model
         Every node has a name of its own, and stands behind those that it reads from.
     """
+    return points_among(model, float_outputs(other), "is folded or fused, the other side does not have it")
+
+
+def points_among(model: ModelProto, there: Container[str], reason: str) -> Points:
+    """Return the tensors of a model that another side has as well.
+
+    Parameters
+    ----------
+    model
+        As in ``find_points``.
+    there
+        Names of the other side's tensors.
+    reason
+        Why others are not observed.
+    """
     walk = Walk(model.graph)
-    there = float_outputs(other)
     computed = {name: walk.producers[name] for name in float_outputs(model) if walk.is_computed(name)}
     outputs = {value.name for value in model.graph.output}
-    chosen = {
-        name
-        for name, node in computed.items()
-        if name in there and (node.op_type not in SAME_ELEMENTS or name in outputs)
-    }
-    missing = [name for name, node in computed.items() if name not in chosen and node.op_type not in SAME_ELEMENTS]
+    chosen = _choose(computed, there, outputs)
+    # A tensor is seen as well where what hands on its very elements is seen.
+    behind = {computed[name].input[0] for name in chosen if computed[name].op_type in SAME_ELEMENTS}
+    missing = [
+        name for name, node in computed.items() if name not in chosen | behind and node.op_type not in SAME_ELEMENTS
+    ]
     hidden = {node.name: count for node in model.graph.node if (count := _count_inside(node))}
     total = len(computed) + sum(hidden.values())
     return Points(
         points=tuple(_point(walk, name, chosen) for name in computed if name in chosen),
         coverage=(len(computed) - len(missing)) / total if total else 0.0,
         unobserved=(
-            *(
-                f"{name} ({computed[name].op_type}): is folded or fused, the other side does not have it"
-                for name in missing
-            ),
+            *(f"{name} ({computed[name].op_type}): {reason}" for name in missing),
             *(f"{name}: {count} tensors of the graphs inside it" for name, count in hidden.items()),
         ),
     )
+
+
+def _choose(computed: Mapping[str, NodeProto], there: Container[str], outputs: Container[str]) -> set[str]:
+    """Return what both sides have, one tensor of those that hold the same elements, and every output."""
+    chosen: set[str] = set()
+    held: set[str] = set()
+    for name, node in computed.items():
+        if node.op_type in SAME_ELEMENTS and node.input[0] in held and name not in outputs:
+            held.add(name)
+        elif name in there:
+            chosen.add(name)
+            held.add(name)
+    return chosen
 
 
 def float_outputs(model: ModelProto) -> dict[str, None]:

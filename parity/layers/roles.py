@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # A layer of a healthy network lies within a few dB of its floor, or loses a few: 12 dB is a factor of 4.
 _MARGIN_DB = 12.0
+# A source's own error shows in what leaves it: half of that at least.
+_SOURCE_LOSS_DB = _MARGIN_DB / 2
 
 
 def with_roles(rows: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
@@ -37,6 +39,20 @@ def rank_sources(rows: Sequence[LayerRow]) -> tuple[int, ...]:
     return tuple(row.position for row in ranked)
 
 
+def doubtful_rows(rows: Sequence[LayerRow], most: int) -> tuple[LayerRow, ...]:
+    """Return the rows whose roles hang on their layers' own error, those where most is lost first.
+
+    Parameters
+    ----------
+    most
+        How many at most.
+    """
+    by_tensor = {row.tensor: row for row in rows}
+    losses = {row.position: lost_db(row, by_tensor) for row in rows if not _is_sick(row)}
+    worst = [row for row in rows if losses.get(row.position, 0.0) > _SOURCE_LOSS_DB]
+    return tuple(sorted(worst, key=lambda row: -losses[row.position])[:most])
+
+
 def _makes_nonfinite(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> bool:
     sick = row.nonfinite_candidate > row.nonfinite_reference
     return sick and not any(_is_sick(by_tensor[name]) for name in row.inputs if name in by_tensor)
@@ -53,7 +69,7 @@ def _role(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> Role:
         return Role.UNKNOWN
     lost = lost_db(row, by_tensor)
     distance = row.distance_db
-    if distance is not None and distance > _MARGIN_DB and lost > _MARGIN_DB / 2:
+    if distance is not None and distance > _MARGIN_DB and lost > _SOURCE_LOSS_DB:
         return Role.SOURCE
     if lost > _MARGIN_DB:
         return Role.AMPLIFIER if row.injected is not None else Role.UNKNOWN

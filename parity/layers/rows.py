@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.compare import TensorComparison
 from parity.layer_table import LayerError, LayerRow
+from parity.layers.grid import GridUse
 from parity.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -16,12 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from parity.difference import TensorDifference
-    from parity.layers.grid import GridUse
     from parity.layers.points import Point
     from parity.tolerance import Precision
 
-# Nothing is judged by it: a layer has no tolerance of its own.
-_UNJUDGED = Tolerance(rtol=1.0, atol=0.0, reason="layers are compared, not judged")
+UNJUDGED = Tolerance(rtol=1.0, atol=0.0, reason="layers are compared, not judged")
+"""Nothing is judged by it: a layer has no tolerance of its own."""
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Measured:
     has_injected: bool = False
 
     def __post_init__(self) -> None:
-        self.inherited = TensorComparison(_UNJUDGED, self.precision, same_dtype=False, percentiles=False)
-        self.injected = TensorComparison(_UNJUDGED, self.precision, same_dtype=False, percentiles=False)
+        self.inherited = TensorComparison(UNJUDGED, self.precision, same_dtype=False, percentiles=False)
+        self.injected = TensorComparison(UNJUDGED, self.precision, same_dtype=False, percentiles=False)
 
     def update(self, expected: np.ndarray, actual: np.ndarray) -> None:
         """Add one feed: the reference's tensor, and the variant's.
@@ -57,11 +57,28 @@ class Measured:
         if self.grid is not None:
             self.grid.update(expected)
 
+    def fresh(self) -> Measured:
+        """Return the same point with nothing measured."""
+        return Measured(self.point, self.precision, GridUse(self.grid.scale) if self.grid else None)
+
+    def take(self, other: Measured) -> None:
+        """Take what was measured of the variant's tensor elsewhere."""
+        self.grid, self.shape, self.inherited, self.is_empty = other.grid, other.shape, other.inherited, other.is_empty
+
+    def take_all_as_own(self) -> None:
+        """Take the whole error for the layer's own: it reads the inputs of the model alone."""
+        self.injected, self.has_injected = self.inherited, True
+
     def add_alone(self, expected: np.ndarray, alone: np.ndarray) -> None:
-        """Add what the layer gives for one feed of the reference's inputs; one of another shape is left out."""
-        if expected.size and alone.shape == expected.shape:
-            self.injected.update(alone, expected)
-            self.has_injected = True
+        """Add what the layer gave for one feed of the reference's inputs.
+
+        Raises
+        ------
+        StructureError
+            The tensors have different shapes.
+        """
+        self.injected.update(alone, expected)
+        self.has_injected = True
 
 
 def make_row(

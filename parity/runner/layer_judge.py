@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from parity.checks.layers import layers_outcome
-from parity.errors import BackendError
 from parity.graph import model_interface
+from parity.layers.engine import Limits, ObservedEngine, observe_engine
 from parity.layers.observe import Observed, observe
 from parity.precision.names import kept_nodes, with_names
+from parity.runner.engine_request import engine_request
 from parity.runner.observers import Answer, OutputsObserver
 from parity.runner.selection import is_engine_backend
 from parity.runner.settings import LayerSettings
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parity.backends import Backend
+    from parity.backends.engine import EngineBackend
     from parity.layer_table import LayerReport
-    from parity.layers.observe import Told
+    from parity.layers.engine import Limits, ObservedEngine, observe_engine
+from parity.layers.observe import Told
     from parity.results import Outcome
     from parity.runner.observers import Judged
     from parity.runner.planned import PlannedVariant
@@ -48,10 +51,9 @@ def judge_layers(
     judged, worst = find_worst_feed(planned, rounded, blank)
     chosen = choose_feeds(planned.prepared.feeds, worst)
     if is_engine_backend(backend):
-        raise BackendError(
-            f"{backend.name}: layers of engines cannot be observed yet; observe the forecast: --backend onnxruntime"
-        )
-    report = observe_forecast(planned, chosen, settings, layers.budget_bytes)
+        report = observe_on_engine(planned, backend, chosen, settings, layers.budget_bytes)
+    else:
+        report = observe_forecast(planned, chosen, settings, layers.budget_bytes)
     notes = (*report.notes, _feeds_note(chosen, worst), *_unexplained(report, judged.verdict))
     filled = replace(blank, model=planned.record, feed_count=len(chosen))
     return layers_outcome(filled, replace(report, notes=notes))
@@ -102,6 +104,32 @@ def observe_forecast(
         kept=kept_nodes(named.graph, planned.variant.options.keep),
     )
     return observe(observed, lambda: (feed.tensors for feed in feeds), budget_bytes, told)
+
+
+def observe_on_engine(
+    planned: PlannedVariant,
+    backend: EngineBackend,
+    feeds: Sequence[StoredFeed],
+    settings: JudgeSettings,
+    budget_bytes: int,
+) -> LayerReport:
+    """Observe what survives fusion in a variant's engine.
+
+    Raises
+    ------
+    ModelError, PrecisionError, BackendError, FeedError, StructureError
+        There is no engine, or it does not run or does not fit the reference.
+    """
+    outputs = feeds[0].expected
+    regions = {name: planned.regions_of(name, outputs[name].shape) for name in outputs}
+    observed = ObservedEngine(
+        model=with_names(planned.prepared.model),
+        request=engine_request(planned),
+        # An output with slices of its own has no one tolerance; two engines are told apart by the precision's.
+        tolerances={name: found[0].tolerance for name, found in regions.items() if len(found) == 1},
+    )
+    limits = Limits(budget_bytes, settings.build_timeout_s)
+    return observe_engine(observed, backend, lambda: (feed.tensors for feed in feeds), limits)
 
 
 def _feeds_note(feeds: Sequence[StoredFeed], worst: int | None) -> str:

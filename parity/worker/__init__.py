@@ -32,7 +32,10 @@ operation         fields                                                 answer
                   "max": []}}]; ``calibration`` None or {"kind":
                   "entropy" or "minmax", "feeds": [{name: array}],
                   "cache": path or None}; ``timing_cache`` path or
-                  None, read and written; ``plan`` path, written
+                  None, read and written; ``plan`` path, written;
+                  ``observe``, left out or {"tensors": [names],
+                  "how": "output", "debug" or "unfused", "half":
+                  [names of outputs that are to be half]}
 ``load``          ``plan`` path, ``offset`` bytes to skip,               ``engine`` handle, ``bindings`` [{name, mode
                   ``options``, ``model`` path of the ONNX model to       "input"/"output", dtype, shape, location
                   refit from where an option asks for that               "device"/"host", is_shape_io, format,
@@ -41,8 +44,9 @@ operation         fields                                                 answer
                                                                          ``aux_streams``, ``messages``, ``load_s``
 ``inspect``       ``engine``                                             ``json``: the inspector's text, unchanged
 ``infer``         ``engine``, ``tensors`` {name: array}, ``profile``     ``tensors`` {name: array}, ``unwritten`` {name:
-                  (int), ``fresh_context`` (bool), ``find_unwritten``    count}, ``gpu_ms``
-                  (bool)
+                  (int), ``fresh_context`` (bool), ``find_unwritten``    count}, ``gpu_ms``; ``debug`` {name: array},
+                  (bool); ``debug``, left out or [names of debug         where it was asked
+                  tensors to copy]
 ``time``          ``engine``, ``tensors``, ``profile``, ``warm_up_ms``,  ``gpu_ms``, ``host_ms``, ``enqueue_ms``
                   ``min_iterations``, ``min_s``, ``cuda_graph``          (n,) float32; ``cuda_graph`` (bool, captured),
                                                                          ``notes`` [why not]

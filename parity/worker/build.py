@@ -18,6 +18,7 @@ from .errors import CudaLost, ModelRefused, WorkerError
 from .heard import Listener, listener
 from .logger import classify
 from .network import fill, new_network
+from .observing import expose_tensors
 
 if TYPE_CHECKING:
     from .state import State
@@ -72,6 +73,8 @@ def build(state: State, request: dict[str, Any]) -> dict[str, Any]:
     kept = fill(trt, network, heard, request["source"], request["options"].get("parser_flags", {}))
     if not is_strong:
         _constrain(job, network)
+    if request.get("observe"):
+        job.notes.extend(expose_tensors(trt, network, request["observe"], is_strong=is_strong))
     plan, flags = _build_plan(job, builder, network)
     del kept
     write_atomically(request["plan"], plan)

@@ -34,6 +34,8 @@ class LoadedEngine:
     unsized
         Names of outputs whose shape depends on data. A context tells so before its first run only; afterwards it gives
         the shape that the last run found.
+    debug_listener
+        The ``trt.IDebugListener`` that the context was last given: it has to outlive what knows its address.
     """
 
     def __init__(self, trt: Any, runtime: Any, native: Any, options: Mapping[str, Any], listener: Listener) -> None:
@@ -48,6 +50,7 @@ class LoadedEngine:
         self.allocator = make_allocator(trt, self._allocate)
         self.situation: Situation | None = None
         self.unsized: set[str] = set()
+        self.debug_listener: Any = None
         self.poison: int | None = None
         self._context: Any = None
         # An engine does not keep its runtime alive in every release.
@@ -98,6 +101,7 @@ class LoadedEngine:
     def close(self) -> None:
         """Free everything on the device, contexts first: they use the buffers."""
         self._context = None
+        self.debug_listener = None
         self.buffers.free()
         self.native = None
         self._runtime = None

@@ -42,6 +42,11 @@ class Execution:
     feed
         Arrays as ``fit_feed`` gives them.
 
+    Attributes
+    ----------
+    context
+        As given.
+
     Raises
     ------
     FeedRefused, WorkerError
@@ -52,7 +57,7 @@ class Execution:
         self, engine: LoadedEngine, context: Any, situation: Situation, feed: Mapping[str, np.ndarray]
     ) -> None:
         self._engine = engine
-        self._context = context
+        self.context = context
         # The context knows the addresses of these arrays.
         self._values = situation.values
         situation.apply(engine, context)
@@ -95,7 +100,7 @@ class Execution:
         """
         engine = self._engine
         engine.allocator.reset()
-        is_enqueued = self._context.execute_async_v3(engine.stream.handle)
+        is_enqueued = self.context.execute_async_v3(engine.stream.handle)
         if engine.allocator.failure is not None:
             raise engine.allocator.failure
         if not is_enqueued:
@@ -105,8 +110,8 @@ class Execution:
         """Have each layer's time told to a ``trt.IProfiler`` by ``report``, not while the engine is enqueued."""
         # Let go after the context, which knows its address.
         self._profiler = profiler
-        self._context.profiler = profiler
-        self._context.enqueue_emits_profile = False
+        self.context.profiler = profiler
+        self.context.enqueue_emits_profile = False
 
     def report(self) -> None:
         """Tell the profiler of the run before, which has ended.
@@ -116,7 +121,7 @@ class Execution:
         WorkerError
             TensorRT has nothing to tell.
         """
-        if not self._context.report_to_profiler():
+        if not self.context.report_to_profiler():
             raise self._engine.failed("TensorRT could not report the times of its layers")
 
     def download(self) -> None:
@@ -143,7 +148,7 @@ class Execution:
         return [*self._outputs, *(self._sized(binding) for binding in self._unsized)]
 
     def _slot(self, binding: Binding) -> _Slot:
-        layout = layout_of(self._engine.native, self._context, binding.name)
+        layout = layout_of(self._engine.native, self.context, binding.name)
         return _Slot(binding, storage(binding.dtype), layout)
 
     def _host(self, slot: _Slot) -> np.ndarray:
@@ -151,7 +156,7 @@ class Execution:
 
     def _bind(self, slot: _Slot) -> None:
         name = slot.binding.name
-        if not self._context.set_tensor_address(name, self._address(slot)):
+        if not self.context.set_tensor_address(name, self._address(slot)):
             raise self._engine.failed(f"TensorRT refuses the memory of {name}")
 
     def _address(self, slot: _Slot) -> int:
@@ -160,7 +165,7 @@ class Execution:
         return self._engine.buffers.device(slot.binding.name, slot.nbytes)
 
     def _bind_output(self, binding: Binding) -> None:
-        if min(extent(self._context.get_tensor_shape(binding.name)), default=0) < 0:
+        if min(extent(self.context.get_tensor_shape(binding.name)), default=0) < 0:
             self._engine.unsized.add(binding.name)
         if binding.name in self._engine.unsized:
             self._bind_unsized(binding)
@@ -175,7 +180,7 @@ class Execution:
                 f"the shape of output {binding.name} depends on data, and its layout is {binding.format}; build the "
                 "engine with a linear output"
             )
-        if not self._context.set_output_allocator(binding.name, self._engine.allocator):
+        if not self.context.set_output_allocator(binding.name, self._engine.allocator):
             raise self._engine.failed(f"TensorRT takes no allocator for output {binding.name}")
         self._unsized.append(binding)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence
 
 from . import cuda
+from .debug import listening
 from .engine import LoadedEngine, loaded
 from .errors import WorkerError
 from .execution import Execution
@@ -34,11 +36,17 @@ def infer(state: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     with cuda.mapped_errors("inference"):
         execution = prepare(state, engine, request, is_fresh=bool(request.get("fresh_context")))
         execution.upload()
-        if request.get("find_unwritten"):
-            tensors, unwritten, gpu_ms = _run_twice(engine, execution)
-        else:
-            (tensors, gpu_ms), unwritten = _run(engine, execution), {}
-    return {"tensors": tensors, "unwritten": unwritten, "gpu_ms": gpu_ms}
+        with _heard(engine, execution, request.get("debug") or ()) as listener:
+            if request.get("find_unwritten"):
+                tensors, unwritten, gpu_ms = _run_twice(engine, execution)
+            else:
+                (tensors, gpu_ms), unwritten = _run(engine, execution), {}
+        debug = {"debug": listener.take()} if listener is not None else {}
+    return {"tensors": tensors, "unwritten": unwritten, "gpu_ms": gpu_ms, **debug}
+
+
+def _heard(engine: LoadedEngine, execution: Execution, wanted: Sequence[str]) -> Any:
+    return listening(engine, execution.context, wanted) if wanted else nullcontext()
 
 
 def prepare(state: Any, engine: LoadedEngine, request: Mapping[str, Any], *, is_fresh: bool) -> Execution:

@@ -31,6 +31,8 @@ RELEASES = {
     "IBuilderConfig.l2_limit_for_tiling": "10.8 and later",
     "IBuilderConfig.max_num_tactics": "10.4 and later",
     "ICudaEngine.weight_streaming_budget_v2": "10.1 and later",
+    "INetworkDefinition.mark_debug": "10.0 and later",
+    "INetworkDefinition.mark_unfused_tensors_as_debug_tensors": "10.12 and later",
     "MemoryPoolType.TACTIC_SHARED_MEMORY": "10.0 and later",
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED": "10.0 and later",
     "OnnxParserFlag": "10.0 and later",

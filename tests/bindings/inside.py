@@ -158,6 +158,79 @@ def check_strict_objects() -> Any:
     return refused
 
 
+class CopyingDriver:
+    """Copies from the host's memory, which stands for the device's."""
+
+    class Context:
+        """The current context."""
+
+        synchronize = staticmethod(lambda: None)
+
+    @staticmethod
+    def memcpy_dtoh(target: np.ndarray, source: int) -> None:
+        ctypes.memmove(target.ctypes.data, source, target.nbytes)
+
+
+def debug_listened(driver: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the worker's listener that C++ has shown three tensors to, and what C++ got."""
+    listener = keep(worker("debug").make_debug_listener(trt, driver, {"half", "count"}))
+    virtual = VirtualCalls(listener)
+    half = keep(np.array([[1.5, -2.0, 65504.0]], np.float16))
+    count = keep(np.array([7, 8], np.int32))
+
+    def show(name: bytes, array: np.ndarray, location: str, dtype: str) -> bool:
+        place, kind = getattr(trt.TensorLocation, location), getattr(trt.DataType, dtype)
+        asked = ((ctypes.c_void_p, array.ctypes.data), (ctypes.c_int32, int(place)), (ctypes.c_int32, int(kind)))
+        more = (in_cxx(array.shape), (ctypes.c_char_p, name), (ctypes.c_void_p, 4096))
+        return bool(virtual.call(VirtualCalls.FIRST, ctypes.c_bool, *asked, *more))
+
+    answers = [
+        show(b"half", half, "DEVICE", "HALF"),
+        show(b"count", count, "HOST", "INT32"),
+        show(b"another", half, "DEVICE", "HALF"),
+    ]
+    return listener, {"interface": virtual.interface(), "answers": answers}
+
+
+def check_debug_listener() -> Any:
+    """Return what the worker's listener keeps of debug tensors that C++ shows."""
+    listener, told = debug_listened(CopyingDriver)
+    taken = {name: [one.dtype, list(one.array.shape), one.array.tolist()] for name, one in listener.take().items()}
+    return {**told, "tensors": taken}
+
+
+def check_failing_debug_listener() -> Any:
+    """Return what is kept where a copy fails, and what C++ gets of it."""
+
+    class Failing(CopyingDriver):
+        @staticmethod
+        def memcpy_dtoh(target: np.ndarray, _source: int) -> None:
+            raise MemoryError(f"{target.nbytes} bytes")
+
+    listener, told = debug_listened(Failing)
+    try:
+        listener.take()
+    except MemoryError as error:
+        return {**told, "raised": repr(error)}
+    return told
+
+
+def check_exposed_tensors() -> Any:
+    """Return the calls that exposing a tensor becomes, in each way."""
+    found = {}
+    for how in ("output", "debug", "unfused"):
+        tensor = Strict(trt.ITensor, {"name": "inner", "is_network_output": False})
+        layer = Strict(trt.ILayer, {"num_outputs": 1, "get_output": tensor})
+        network = Strict(
+            trt.INetworkDefinition,
+            {"__iter__": [layer], "mark_debug": True, "mark_unfused_tensors_as_debug_tensors": True},
+        )
+        asked = {"tensors": ["inner", "gone"], "how": how}
+        notes = worker("observing").expose_tensors(trt, network, asked, is_strong=True)
+        found[how] = {"calls": [call[0] for call in network.calls], "notes": notes}
+    return found
+
+
 class Batches:
     """The worker's batches of a calibrator, without device memory."""
 

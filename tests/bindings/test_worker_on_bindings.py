@@ -84,6 +84,32 @@ def test_an_allocator_whose_functions_are_misnamed_gives_cxx_nothing(found: Foun
     assert (told["interface"], told["plain"], told["with a stream"]) == ("IOutputAllocator", None, None)
 
 
+def test_cxx_shows_debug_tensors_to_the_listener_and_those_asked_for_are_copied(found: Found) -> None:
+    assert result(found, "debug_listener") == {
+        "interface": "IDebugListener",
+        "answers": [True, True, True],
+        "tensors": {"half": ["float16", [1, 3], [[1.5, -2.0, 65504.0]]], "count": ["int32", [2], [7, 8]]},
+    }
+
+
+def test_a_copy_of_a_debug_tensor_that_fails_is_kept_and_raised(found: Found) -> None:
+    told = result(found, "failing_debug_listener")
+    assert told["raised"] == "MemoryError('6 bytes')"
+
+
+def test_tensors_are_exposed_by_the_functions_that_the_true_classes_have(found: Found) -> None:
+    told = result(found, "exposed_tensors")
+    absent = ["tensors exposed: 1", "the network has no tensor gone"]
+    assert told == {
+        "output": {"calls": ["mark_output"], "notes": absent},
+        "debug": {"calls": ["mark_debug"], "notes": absent},
+        "unfused": {
+            "calls": ["mark_unfused_tensors_as_debug_tensors"],
+            "notes": ["the tensors that survive fusion are debug tensors"],
+        },
+    }
+
+
 @pytest.mark.parametrize("kind", ["entropy", "minmax"])
 def test_cxx_gets_batches_and_the_cache_from_a_calibrator_or_there_is_none(found: Found, kind: str) -> None:
     told = result(found, "calibrators")[kind]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import hashlib
+import json
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from parity.backends.engine import EngineRequest, NetworkSource, OnnxSource
+from parity.backends.engine import EngineRequest, Exposed, Exposure, NetworkSource, OnnxSource
 from parity.backends.tensorrt.backend import ask_worker
 from parity.backends.tensorrt.cache_key import EngineIdentity, MachineIdentity, engine_identity, hash_feeds
 from parity.backends.tensorrt.recipe import choose_recipe
@@ -110,6 +112,22 @@ def test_what_is_asked_for_is_in_the_key(changed: dict[str, Any]) -> None:
 )
 def test_where_it_is_built_is_in_the_key(changed: dict[str, Any]) -> None:
     assert key_of(worker=replace(WORKER, **changed)) != key_of()
+
+
+def test_what_is_exposed_is_in_the_key_and_an_engine_that_exposes_nothing_keeps_its_key() -> None:
+    identity = engine_identity(REQUEST, choose_recipe(REQUEST, WORKER), WORKER)
+    parts = asdict(identity)
+    assert parts.pop("observe") is None
+    assert identity.key == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    ways = [
+        Exposed(("t",), Exposure.OUTPUT),
+        Exposed(("t",), Exposure.OUTPUT, ("t",)),
+        Exposed(("t", "u"), Exposure.OUTPUT),
+        Exposed(("t",), Exposure.DEBUG),
+        Exposed((), Exposure.UNFUSED),
+    ]
+    keys = {key_of(replace(REQUEST, observe=exposed)) for exposed in ways}
+    assert len(keys | {key_of()}) == len(ways) + 1
 
 
 def test_a_name_of_the_interpreter_is_not_in_the_key() -> None:

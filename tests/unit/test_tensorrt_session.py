@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from parity.backends.engine import EngineRequest, OnnxSource
+from parity.backends.engine import EngineRequest, Exposed, Exposure, OnnxSource
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.build_options import BuildOptions, ShapeProfile
 from parity.errors import BackendCrash, BackendError, BackendTimeout, FeedError
@@ -144,6 +144,31 @@ def test_what_is_asked_of_an_inference_reaches_the_worker(opened: Opened) -> Non
     assert opened.worker.last("infer")["fresh_context"]
     assert session.infer(images()).unwritten == {}
     assert not opened.worker.last("infer")["fresh_context"]
+
+
+def test_debug_tensors_are_asked_for_and_given_by_name_and_an_ordinary_request_does_not_mention_them(
+    tmp_path: Path,
+) -> None:
+    backend = TensorRTBackend(worker := SimulatedWorker("10.16.1.11"), tmp_path)
+    graph = conv_relu()
+    inner = graph.graph.node[0].output[0]
+    request = EngineRequest(
+        OnnxSource(graph, graph),
+        Precision.FP32,
+        Precision.FP32,
+        profiles=(SMALL,),
+        observe=Exposed((inner,), Exposure.DEBUG),
+    )
+    with backend.open_engine(request, 7.0) as session:
+        answer = session.infer(images(), debug=[inner, "nobody"])
+        asked = worker.last("infer")
+        assert (list(answer.debug), asked["debug"]) == ([inner], [inner, "nobody"])
+        expected = np.maximum(answer.debug[inner], 0)
+        assert np.allclose(answer.outputs[session.outputs[0].name], expected, rtol=1e-5)
+        assert session.infer(images()).debug == {}
+        assert "debug" not in worker.last("infer")
+    assert worker.last("build")["observe"] == {"tensors": [inner], "how": "debug", "half": []}
+    backend.close()
 
 
 def test_layer_times_come_in_the_order_of_execution(opened: Opened) -> None:

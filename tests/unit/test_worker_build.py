@@ -36,7 +36,9 @@ def _parse_into(parser: Any, _model: str) -> bool:
     x = network.add_input("x", trt.DataType.FLOAT, (1, 3))
     network.mark_output(x)
     layer = SimpleNamespace(name="conv", metadata="", type=trt.LayerType.CONVOLUTION, num_outputs=1, precision=None)
-    layer.get_output = lambda _index: SimpleNamespace(dtype=trt.DataType.FLOAT, is_shape_tensor=False)
+    layer.get_output = lambda _index: SimpleNamespace(
+        name="y", dtype=trt.DataType.FLOAT, is_shape_tensor=False, is_network_output=True
+    )
     layer.set_output_type = lambda _index, _dtype: None
     network.kept("layers", list).append(layer)
     return True
@@ -138,6 +140,24 @@ def test_a_precision_without_its_flag_is_never_built_in_float32(install: Install
         build(_state(), _request(tmp_path))
     assert not (tmp_path / "model.plan").exists()
     assert trt.__version__ == "11.4.0.106"
+
+
+def test_a_tensor_to_observe_is_marked_before_the_build_and_one_that_is_absent_is_noted(
+    install: Install, tmp_path: Path
+) -> None:
+    marked: list[int] = []
+
+    def serialize(_builder: Any, network: Any, _config: Any) -> bytes:
+        marked.append(network.num_outputs)
+        return PLAN
+
+    install("8.6.0", Builder__build_serialized_network=serialize)
+    observe = {"tensors": ["absent"], "how": "output", "half": []}
+    with pytest.raises(PrecisionMissing, match="observe: TensorRT 8"):
+        build(_state(), _request(tmp_path, observe={**observe, "how": "debug"}))
+    assert "the network has no tensor absent" in build(_state(), _request(tmp_path, observe=observe))["notes"]
+    assert marked == [1]
+    assert not any("tensor" in note for note in build(_state(), _request(tmp_path))["notes"])
 
 
 def test_kept_nodes_are_layers_held_at_their_precision(install: Install, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ GUARDED_BY_CALLERS = {
     ("config.py", "IBuilderConfig.set_calibration_profile"): "called for a calibrator alone, as above",
     ("constraints.py", "ILayer.precision="): "_require_constraints has refused a TensorRT without it before",
     ("constraints.py", "ILayer.set_output_type"): "as above: the two came and went together",
+    ("debug.py", "IDebugListener"): "listening has asked the context for set_debug_listener, as old as the class",
     ("network_options.py", "ITensor.dtype="): "weak typing was refused before, strong is here",
     ("plan.py", "ICudaEngine.max_batch_size"): "only 8.6 loads engines with an implicit batch dimension",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity.backends.engine import NetworkSource
-from parity.backends.tensorrt.fields import profile_fields
+from parity.backends.tensorrt.fields import observe_fields, profile_fields
 from parity.backends.tensorrt.wire_options import build_options_to_wire
 from parity.errors import ModelError
 from parity.graph import hash_model
@@ -61,6 +61,8 @@ class EngineIdentity:
         Versions of TensorRT, Polygraphy and what else takes part in a build there.
     worker_sources
         SHA-256 of the worker's own code.
+    observe
+        The field of a build; None where nothing is exposed.
     """
 
     source: str
@@ -75,11 +77,16 @@ class EngineIdentity:
     machine: MachineIdentity
     packages: dict[str, str]
     worker_sources: str
+    observe: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
         """The engine's key, 64 hexadecimal digits."""
-        return _digest(asdict(self))
+        parts = asdict(self)
+        if self.observe is None:
+            # The engine as it ships keeps the key that it had before anything could be exposed.
+            del parts["observe"]
+        return _digest(parts)
 
     @property
     def calibration_key(self) -> str:
@@ -122,6 +129,7 @@ def engine_identity(
         machine=machine_identity(worker),
         packages=dict(worker.packages),
         worker_sources=worker_sources_hash(),
+        observe=observe_fields(request.observe) if request.observe is not None else None,
     )
 
 

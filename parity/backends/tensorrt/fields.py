@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from parity.backends.engine import EngineRequest, Profile
+    from parity.backends.engine import EngineRequest, Exposed, Profile
     from parity.backends.tensorrt.recipe import Recipe
     from parity.build_options import ShapeProfile
 
@@ -25,6 +25,11 @@ def profile_fields(profiles: tuple[Profile, ...]) -> list[dict[str, dict[str, li
 
 def _range_fields(range_: ShapeProfile) -> dict[str, list[int]]:
     return {"min": list(range_.min), "opt": list(range_.opt), "max": list(range_.max)}
+
+
+def observe_fields(observe: Exposed) -> dict[str, Any]:
+    """Return the field ``observe`` of a build."""
+    return {"tensors": list(observe.tensors), "how": observe.how.value, "half": list(observe.half)}
 
 
 def build_fields(
@@ -52,8 +57,10 @@ def build_fields(
     """
     # Where they are not needed they do not travel, nor count for what was recorded.
     types = {"types": dict(recipe.types)} if recipe.types else {}
+    observe = {"observe": observe_fields(request.observe)} if request.observe is not None else {}
     return {
         **types,
+        **observe,
         "source": _source_fields(request, model),
         "precision": recipe.precision.value,
         "typing": recipe.typing.value,

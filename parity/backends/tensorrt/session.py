@@ -17,6 +17,7 @@ from parity.errors import BackendCrash, BackendError, BackendTimeout
 from parity.results import BuildMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     import numpy as np
@@ -165,7 +166,13 @@ class TensorRTSession:
         return self.infer(feed).outputs
 
     def infer(
-        self, feed: Tensors, *, profile: int | None = None, fresh_context: bool = False, find_unwritten: bool = False
+        self,
+        feed: Tensors,
+        *,
+        profile: int | None = None,
+        fresh_context: bool = False,
+        find_unwritten: bool = False,
+        debug: Sequence[str] = (),
     ) -> EngineAnswer:
         """Run one feed; ``EngineSession`` explains the parameters.
 
@@ -182,8 +189,15 @@ class TensorRTSession:
             profile=self._profile_of(feed, profile),
             fresh_context=fresh_context,
             find_unwritten=find_unwritten,
+            # Where nobody asks for them they do not travel, nor count for what was recorded.
+            **({"debug": list(debug)} if debug else {}),
         )
-        return EngineAnswer(self._ordered(answer["tensors"]), dict(answer["unwritten"]), float(answer["gpu_ms"]))
+        return EngineAnswer(
+            self._ordered(answer["tensors"]),
+            dict(answer["unwritten"]),
+            float(answer["gpu_ms"]),
+            dict(answer.get("debug", {})),
+        )
 
     def _profile_of(self, feed: Tensors, asked: int | None) -> int:
         check_inputs(self._input_bindings, feed)
