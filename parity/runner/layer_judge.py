@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from parity.backends import Backend
     from parity.backends.engine import EngineBackend
     from parity.layer_table import LayerReport
-    from parity.layers.engine import Limits, ObservedEngine, observe_engine
-from parity.layers.observe import Told
+    from parity.layers.observe import Told
     from parity.results import Outcome
     from parity.runner.observers import Judged
     from parity.runner.planned import PlannedVariant
