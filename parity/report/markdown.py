@@ -82,7 +82,7 @@ def _table_section(table: Table, max_bytes: int) -> str:
     ruler = (("---:" if column in table.numeric else "---") for column in range(len(table.headings)))
     head = f"{table.note}\n\n| {' | '.join(map(_inline, table.headings))} |\n|{'|'.join(ruler)}|\n"
     rows = [f"| {' | '.join(map(_inline, row))} |\n" for row in table.rows]
-    return _section(table.title, head + _within(rows, max_bytes, "more rows are in report.html"))
+    return _section(_inline(table.title), head + _within(rows, max_bytes, "more rows are in report.html"))
 
 
 def _section(title: str, body: str) -> str:
