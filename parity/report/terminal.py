@@ -222,7 +222,8 @@ def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
 
 def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
     # A disagreement is told whole in the report; what kept a judgement from being made is to be mended here and now.
-    text = outcome.message if outcome.verdict is Verdict.ERROR else outcome.headline
+    # Of layers the next command is what a reader came for.
+    text = outcome.message if outcome.verdict is Verdict.ERROR or outcome.layers else outcome.headline
     first, *more = text.splitlines()[:_MAX_MESSAGE_LINES] or [outcome.headline]
     lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
     lines += [f"    {line}" for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]

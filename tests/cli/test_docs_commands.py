@@ -40,6 +40,7 @@ SKIPPED = {
 EXIT_CODES = {
     "parity run reports/hot_classifier": 1,
     "pytest reports/hot_classifier": 1,
+    "parity layers reports/hot_classifier": 1,
     "parity report reports/samples/": 1,
     "int9": 2,
 }
