@@ -26,6 +26,7 @@ from parity.tolerance import DEFAULT_TOLERANCE, Precision
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from onnx import ModelProto
 
     from parity.backends.engine import EngineBackend, EngineRequest, EngineSession
@@ -104,33 +105,56 @@ def observe_engine(
     StructureError
         An output of it has another shape than the reference's.
     """
-    with backend.open_engine(observed.request, limits.timeout_s) as plain:
+    with backend.open_engine(observed.request, limits.timeout_s) as session:
+        plain = _examine(observed.model, session, next(iter(feeds())))
         return _Watch(observed, backend, plain, feeds, limits).report(told)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """The engine as it ships: its layers with their median times in ms, and what of the model is in it.
+
+    Attributes
+    ----------
+    outputs
+        Names of outputs that the model has as well.
+    shapes
+        Of the model's float tensors, for the first feed.
+    """
+
+    session: EngineSession
+    layers: Sequence[EngineLayer]
+    times: Sequence[float | None]
+    outputs: tuple[str, ...]
+    found: EnginePoints
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def _examine(model: ModelProto, session: EngineSession, feed: Mapping[str, np.ndarray]) -> _Plain:
+    inputs = typed_feed(session.inputs, feed)
+    # The inspector knows the shapes of the last run.
+    session.run(inputs)
+    layers = parse_inspection(session.inspector_json).of_profile(0)
+    times = layer_medians(layers, session.layer_times(inputs, _TIMED_ITERATIONS))
+    outputs = _shared_outputs(model, session)
+    found = find_engine_points(model, layers, outputs)
+    return _Plain(session, layers, times, outputs, found, tensor_shapes(model, feed))
+
+
 class _Watch:
-    """One engine under observation."""
+    """One engine under observation: what is measured of each point so far."""
 
     def __init__(
-        self, observed: ObservedEngine, backend: EngineBackend, plain: EngineSession, feeds: Feeds, limits: Limits
+        self, observed: ObservedEngine, backend: EngineBackend, plain: _Plain, feeds: Feeds, limits: Limits
     ) -> None:
         self._observed = observed
         self._backend = backend
         self._plain = plain
         self._feeds = feeds
         self._limits = limits
-        first = next(iter(feeds()))
-        inputs = typed_feed(plain.inputs, first)
-        # The inspector knows the shapes of the last run.
-        plain.run(inputs)
-        self._layers: Sequence[EngineLayer] = parse_inspection(plain.inspector_json).of_profile(0)
-        self._times = layer_medians(self._layers, plain.layer_times(inputs, _TIMED_ITERATIONS))
-        self._outputs = _shared_outputs(observed.model, plain)
-        self._found: EnginePoints = find_engine_points(observed.model, self._layers, self._outputs)
-        self._by_tensor = {point.tensor: point for point in self._found.points}
+        self._by_tensor = {point.tensor: point for point in plain.found.points}
         scales = _scales(observed.request)
         self._measured = {name: _begin(point, observed.request, scales) for name, point in self._by_tensor.items()}
-        self._shapes = tensor_shapes(observed.model, first)
 
     def report(self, told: Told | None) -> LayerReport:
         """Run everything and return what was found."""
@@ -138,34 +162,33 @@ class _Watch:
         shown = self._show(tolerances, told)
         self._measure_alone(shown)
         rows = with_roles(self._rows())
-        empty = [name for name, one in self._measured.items() if one.is_empty and not _is_told(name, shown)]
-        lost = sum(one.is_empty for one in self._measured.values())
         return LayerReport(
             rows=rows,
             sources=rank_sources(rows),
-            coverage=self._found.coverage * (1 - lost / len(self._measured)) if self._measured else 0.0,
-            unobserved=(
-                *self._found.unobserved,
-                *shown.unobserved,
-                *(f"{name}: holds no element in any feed" for name in empty),
-            ),
+            coverage=self._plain.found.coverage * len(rows) / max(1, len(self._measured)),
+            unobserved=(*self._plain.found.unobserved, *shown.unobserved, *self._empty(shown)),
             validity=Validity.INVALID if shown.reasons else Validity.VALID,
             validity_reason="; ".join(shown.reasons),
             build_count=shown.build_count,
-            notes=(*self._found.notes, *shown.notes, *self._on_points()),
+            notes=(*self._plain.found.notes, *shown.notes, *self._on_points()),
         )
+
+    def _empty(self, shown: Showing) -> list[str]:
+        told = {sentence.partition(": ")[0] for sentence in shown.unobserved}
+        empty = (name for name, one in self._measured.items() if one.is_empty and name not in told)
+        return [f"{name}: holds no element in any feed" for name in empty]
 
     def _measure_outputs(self) -> dict[str, Tolerance]:
         """Measure the plain engine's own outputs, and return their tolerances in their own units."""
         precision = self._observed.request.precision
-        whole = {name: TensorComparison(UNJUDGED, precision, same_dtype=False) for name in self._outputs}
+        whole = {name: TensorComparison(UNJUDGED, precision, same_dtype=False) for name in self._plain.outputs}
         filled: dict[str, None] = {}
-        model = expose(self._observed.model, self._outputs)
+        model = expose(self._observed.model, self._plain.outputs)
         with get_backend("onnxruntime").open(model, SessionOptions()) as reference:
             for feed in self._feeds():
                 expected = reference.run(inputs_of(reference, feed))
-                actual = self._plain.run(typed_feed(self._plain.inputs, feed))
-                for name in (name for name in self._outputs if expected[name].size):
+                actual = self._plain.session.run(typed_feed(self._plain.session.inputs, feed))
+                for name in (name for name in self._plain.outputs if expected[name].size):
                     filled[name] = None
                     whole[name].update(actual[name], expected[name])
                     if name in self._measured:
@@ -177,23 +200,23 @@ class _Watch:
         }
 
     def _show(self, tolerances: Mapping[str, Tolerance], told: Told | None) -> Showing:
-        inner = {name: one for name, one in self._measured.items() if name not in self._outputs}
+        inner = {name: one for name, one in self._measured.items() if name not in self._plain.outputs}
         if isinstance(self._observed.request.source, EngineFile):
             why = "is inside of an engine that was built elsewhere, which cannot be built once more to show it"
             return Showing(unobserved=[f"{name}: {why}" for name in inner])
         task = Instrumenting(
-            self._observed.model,
-            self._observed.request,
-            self._plain,
-            tuple(layer.name for layer in self._layers),
-            self._how,
-            frozenset(name for name, point in self._by_tensor.items() if point.is_half),
-            self._backend,
-            tolerances,
-            self._feeds,
-            float32_bytes(self._shapes),
-            self._limits.budget_bytes,
-            self._limits.timeout_s,
+            model=self._observed.model,
+            request=self._observed.request,
+            plain=self._plain.session,
+            plain_layers=tuple(layer.name for layer in self._plain.layers),
+            how=self._how,
+            half=frozenset(name for name, point in self._by_tensor.items() if point.is_half),
+            backend=self._backend,
+            tolerances=tolerances,
+            feeds=self._feeds,
+            sizes=float32_bytes(self._plain.shapes),
+            budget_bytes=self._limits.budget_bytes,
+            timeout_s=self._limits.timeout_s,
         )
         return show(task, inner, self._limits.most_retries, told)
 
@@ -225,7 +248,7 @@ class _Watch:
 
     def _rows(self) -> list[LayerRow]:
         nodes = {node.name: node for node in self._observed.model.graph.node}
-        known = {**self._shapes, **{one.name: tuple(one.dims) for one in self._observed.model.graph.initializer}}
+        known = {**self._plain.shapes, **{one.name: tuple(one.dims) for one in self._observed.model.graph.initializer}}
         arriving: dict[str, float] = {}
         rows: list[LayerRow] = []
         for position, (name, one) in enumerate(self._measured.items()):
@@ -239,24 +262,24 @@ class _Watch:
         return rows
 
     def _of_engine(self, row: LayerRow, point: EnginePoint) -> LayerRow:
-        times = [ms for place in point.places if (ms := self._times[place]) is not None]
+        times = [ms for place in point.places if (ms := self._plain.times[place]) is not None]
         return replace(
             row,
             layer=point.layer or row.layer,
             precision=point.precision,
             time_ms=sum(times) if times else None,
-            observed_by=OBSERVED_BY[Exposure.OUTPUT if row.tensor in self._outputs else self._how],
+            observed_by=OBSERVED_BY[Exposure.OUTPUT if row.tensor in self._plain.outputs else self._how],
         )
 
     def _on_points(self) -> tuple[str, ...]:
-        if any(name not in self._outputs for name in self._measured):
+        if any(name not in self._plain.outputs for name in self._measured):
             return ()
         return ("no float tensor inside the engine survives under a name of the model: its outputs alone are observed",)
 
 
-def _shared_outputs(model: ModelProto, plain: EngineSession) -> list[str]:
+def _shared_outputs(model: ModelProto, plain: EngineSession) -> tuple[str, ...]:
     given = {info.name for info in plain.outputs}
-    shared = [value.name for value in model.graph.output if value.name in given]
+    shared = tuple(value.name for value in model.graph.output if value.name in given)
     if not shared:
         raise ModelError(
             f"the engine's outputs are {', '.join(sorted(given))}, the model's "
@@ -274,7 +297,3 @@ def _begin(point: EnginePoint, request: EngineRequest, scales: Mapping[str, floa
     scale = scales.get(point.tensor)
     precision = Precision(point.precision) if is_known else request.precision
     return Measured(point.point, precision, GridUse(scale) if scale else None)
-
-
-def _is_told(name: str, shown: Showing) -> bool:
-    return any(sentence.startswith(f"{name}: ") for sentence in shown.unobserved)

@@ -333,3 +333,22 @@ def test_the_documentation_names_each_way_of_showing_and_what_is_allowed() -> No
     assert f"within {ALLOWED_DB:.0f} dB" in section
     assert (defaults.most_retries, "six at most" in section) == (6, True)
     assert (defaults.most_alone, "up to four layers" in section) == (4, True)
+
+
+def test_layers_that_showing_tensors_changed_are_counted_and_one_is_named() -> None:
+    with open_backend() as (backend, worker):
+        inspect = worker.answers["inspect"]
+
+        def changed(fields: dict[str, Any]) -> dict[str, Any]:
+            answer = inspect(fields)
+            is_plain = fields["engine"] == 1
+            return (
+                answer if is_plain else {"json": answer["json"].replace('"Name": "conv1"', '"Name": "conv1 (split)"')}
+            )
+
+        worker.answers["inspect"] = changed
+        observed = ObservedEngine(network(), request_for(network()))
+        report = observe_engine(observed, backend, feeds, Limits(GENEROUS, 60.0))
+    assert report.notes == (
+        "with 7 tensors shown the engine has 8 layers for 8; 1 of the plain one's are not in it, among them 'conv1'",
+    )
