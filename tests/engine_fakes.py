@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parity.backends.engine import EngineAnswer, LayerTime
+from parity.backends.engine import EngineAnswer, EngineTiming, LayerTime
 from parity.errors import FeedError
 from parity.graph import TensorInfo
 from parity.results import EngineRecord
@@ -82,6 +82,9 @@ class FakeEngine:
 
     def layer_times(self, _feed: Tensors, _iterations: int) -> tuple[LayerTime, ...]:
         return self.times
+
+    def time(self, _feed: Tensors, *, min_iterations: int, **_protocol: float) -> EngineTiming:
+        return EngineTiming((0.25,) * min_iterations, (0.35,) * min_iterations, (0.05,) * min_iterations)
 
     def reload(self) -> FakeEngine:
         return type(self)(function=self.function, sizes=self.sizes, is_dynamic=self.is_dynamic, is_fresh_load=True)

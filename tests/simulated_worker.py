@@ -291,6 +291,7 @@ class SimulatedWorker(ScriptedConversation):
             "host_ms": steady + np.float32(0.1),
             "enqueue_ms": steady / 5,
             "cuda_graph": bool(fields["cuda_graph"]),
+            "notes": [],
         }
 
     def _profile(self, fields: Fields) -> Fields:

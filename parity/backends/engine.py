@@ -160,6 +160,26 @@ class LayerTime:
     times_ms: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EngineTiming:
+    """Readings of a loop of inferences, in ms, one for each iteration; empty where the runtime tells none.
+
+    Attributes
+    ----------
+    gpu_ms
+        From the first kernel to the last, by CUDA events.
+    host_ms
+        From the first transfer to the end of the last, by the host's clock.
+    enqueue_ms
+        Of the host, for the call that enqueues.
+    """
+
+    gpu_ms: tuple[float, ...] = ()
+    host_ms: tuple[float, ...] = ()
+    enqueue_ms: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class EngineSession(Session, Protocol):
     """A loaded engine.
 
@@ -209,6 +229,23 @@ class EngineSession(Session, Protocol):
 
     def layer_times(self, feed: Tensors, iterations: int) -> tuple[LayerTime, ...]:
         """Profile layers, in order of execution, in a context of its own.
+
+        Raises
+        ------
+        FeedError, BackendError
+            As ``infer``.
+        """
+        ...
+
+    def time(self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+        """Run one feed again and again, in the kept context.
+
+        Parameters
+        ----------
+        warm_up_ms
+            How long it runs before the first reading.
+        min_iterations, min_s
+            Readings go on until there are so many and so many seconds have passed.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parity.backends.engine import EngineAnswer, OnnxSource
+from parity.backends.engine import EngineAnswer, EngineTiming, OnnxSource
 from parity.backends.onnxruntime import OnnxRuntimeBackend
 from parity.errors import BackendError
 from parity.graph import hash_model
@@ -162,6 +162,17 @@ class ProviderSession:
     def layer_times(self, feed: Tensors, iterations: int) -> tuple[LayerTime, ...]:  # noqa: ARG002 - the protocol's
         """Return nothing: the provider does not tell."""
         return ()
+
+    def time(
+        self,
+        feed: Tensors,  # noqa: ARG002 - the protocol's
+        *,
+        warm_up_ms: float,  # noqa: ARG002 - the protocol's
+        min_iterations: int,  # noqa: ARG002 - the protocol's
+        min_s: float,  # noqa: ARG002 - the protocol's
+    ) -> EngineTiming:
+        """Return no reading: the provider records no events."""
+        return EngineTiming(notes=(f"{self._backend.name} records no CUDA events, so nothing was timed",))
 
     def reload(self) -> ProviderSession:
         """Load the same model once more.

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from parity.checks.parts import Output, Part, comparison, with_unwritten
 from parity.checks.triangulation import Triangle
 from parity.compare import reference_rms
@@ -19,8 +21,6 @@ from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import numpy as np
 
     from parity.case.regions import RegionTolerance
     from parity.results import Outcome
@@ -142,12 +142,13 @@ class OutputsCheck:
         for name in dict.fromkeys((*expected, *actual)):
             shown = expected[name] if name in expected else actual[name]
             output = self._outputs.setdefault(name, Output(shown.shape, shown.dtype.name))
-            reason = self._structure_reason(name, actual.get(name), expected.get(name))
+            found, wanted, torn = self._common_rows(name, actual.get(name), expected.get(name))
+            reason = torn or self._structure_reason(name, found, wanted)
             if reason:
                 output.structure_reason = output.structure_reason or f"{reason} (feed {feed})."
                 self._note_failure(math.inf, feed)
-            elif shown.size:
-                self._compare(name, feed, actual[name], expected[name], self._rounded(name, expected[name], rounded))
+            elif found is not None and wanted is not None and wanted.size:
+                self._compare(name, feed, found, wanted, self._rounded(name, wanted, rounded))
         for name, count in (unwritten or {}).items():
             self._note_unwritten(name, feed, count)
 
@@ -164,6 +165,30 @@ class OutputsCheck:
             return outcome
         reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
         return replace(outcome, verdict=Verdict.INCONCLUSIVE, reasons=(reason,))
+
+    def _common_rows(
+        self, name: str, actual: np.ndarray | None, expected: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+        """Return both sides, cut to the rows that both have where decoding judges how many there are.
+
+        The text is what is wrong with the rows that were cut off: they hold a NaN or an infinity.
+        """
+        if actual is None or expected is None or actual.shape == expected.shape or actual.ndim != expected.ndim:
+            return actual, expected, ""
+        if any(region.tolerance.is_bound for region in self._regions_of(name, expected.shape)):
+            return actual, expected, ""
+        common = tuple(slice(min(sizes)) for sizes in zip(actual.shape, expected.shape, strict=True))
+        self._outputs[name].notes["rows"] = (
+            f"The number of rows differs, for example {actual.shape} and the reference's {expected.shape}: figures are "
+            "of those that both have."
+        )
+        cut, kept = actual[common], expected[common]
+        beyond = _count_nonfinite(actual) - _count_nonfinite(cut)
+        return (
+            cut,
+            kept,
+            f"{beyond} elements are NaN or infinite in rows that the reference does not have" * bool(beyond),
+        )
 
     def _structure_reason(self, name: str, actual: np.ndarray | None, expected: np.ndarray | None) -> str | None:
         if actual is None:
@@ -243,6 +268,10 @@ class OutputsCheck:
         for outcome in judged:
             noted = replace(outcome, notes=(*outcome.notes, *output.notes.values()))
             yield with_unwritten(noted, output.unwritten_count)
+
+
+def _count_nonfinite(array: np.ndarray) -> int:
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
 def _worst_verdict(verdicts: Sequence[Verdict]) -> Verdict:

@@ -41,7 +41,8 @@ def calibrate(
     tensors
         Names of float32 tensors of the main graph.
     cache
-        A folder for results, keyed by the model, the feeds and the options; None keeps nothing.
+        A folder for results, keyed by the model, the feeds and the options; None keeps nothing. A tensor's range does
+        not hang on what else is asked for, so fewer tensors than were measured before are answered from there.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def calibrate(
     kept = list(feeds)
     if not kept:
         raise PrecisionError("calibration: no feeds; expected at least one, add inputs to [calibration]")
-    file = cache / f"{_key(model, tensors, kept, options)}.json" if cache is not None else None
+    file = cache / f"{_key(model, kept, options)}.json" if cache is not None else None
     known = _read(file, tensors) if file is not None else None
     if known is not None:
         return known
@@ -144,11 +145,11 @@ def _expose(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
     return exposed
 
 
-def _key(model: ModelProto, tensors: Sequence[str], feeds: Sequence[Tensors], options: CalibrationOptions) -> str:
+def _key(model: ModelProto, feeds: Sequence[Tensors], options: CalibrationOptions) -> str:
     import onnxruntime
 
     digest = hashlib.sha256()
-    for part in (hash_model(model), onnxruntime.__version__, options.method, str(options.percentile), *tensors):
+    for part in (hash_model(model), onnxruntime.__version__, options.method, str(options.percentile)):
         digest.update(f"{part}\n".encode())
     for feed in feeds:
         for name in sorted(feed):
@@ -164,11 +165,11 @@ def _read(file: Path, tensors: Sequence[str]) -> dict[str, float] | None:
         ranges = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(ranges, dict) or set(ranges) != set(tensors):
+    if not isinstance(ranges, dict) or not set(tensors) <= set(ranges):
         return None
     if not all(isinstance(value, float) and 0.0 <= value < float("inf") for value in ranges.values()):
         return None
-    return ranges
+    return {name: ranges[name] for name in tensors}
 
 
 def _write(file: Path, ranges: dict[str, float]) -> None:

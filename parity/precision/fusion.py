@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from parity.precision.assignment import Assignment
 
-_POINTWISE = frozenset({
+POINTWISE = frozenset({
     "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
     "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid",
     "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
+"""Operators of which TensorRT makes one kernel where they follow each other."""
 
 
 def fused_nodes(model: ModelProto, assignment: Assignment, writing: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -53,7 +54,7 @@ def _inside_pointwise_chains(
     chain_of: dict[str, str] = {}
     inside: set[str] = set()
     for node in reversed(graph.node):
-        if node.op_type not in _POINTWISE or node.name not in assignment:
+        if node.op_type not in POINTWISE or node.name not in assignment:
             continue
         followers = readers.get(node.output[0], [])
         chains = {chain_of.get(follower.name, "") for follower in followers}

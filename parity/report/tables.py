@@ -97,7 +97,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return rows as CSV that neither a reader nor a spreadsheet changes; what a row does not have stays empty."""
     import pandas as pd
 
-    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    cells = [[csv_cell(row.get(name)) for name in columns] for row in rows]
     frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
     csv: str = frame.to_csv(index=False, lineterminator="\n")
     return csv
@@ -205,7 +205,7 @@ def _side_figures(name: str, side: Side) -> dict[str, object]:
     return {f"{name}_{figure}": getattr(side, figure) for figure in figures}
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
     """Spell out what CSV or a spreadsheet would change: NaN reads as missing, and a leading ``=`` runs as a formula."""
     if isinstance(value, float) and math.isnan(value):
         return "nan"

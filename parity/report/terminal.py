@@ -76,7 +76,7 @@ def print_run(run: Run, report: Path, stream: TextIO, view: LayerView = _DEFAULT
 
     ``view`` says which rows of layer reports are shown.
     """
-    console = _console(stream)
+    console = console_of(stream)
     _print_layers(run, console, view)
     for table in _tables(run, _signs(stream), console.width):
         console.print(table)
@@ -84,28 +84,29 @@ def print_run(run: Run, report: Path, stream: TextIO, view: LayerView = _DEFAULT
     for block in (_failure_lines(run, _signs(stream)), _note_lines(run), [FORECAST_NOTE] if has_forecast(run) else []):
         for line in block:
             # A command is copied: never wrapped.
-            console.print(_text(line), soft_wrap=line.startswith(" "))
+            console.print(line_of(line), soft_wrap=line.startswith(" "))
         if block:
             console.print()
     verdict = run_verdict(run)
-    console.print(_text(f"{_signs(stream)[verdict]} {verdict_line(run)}", _COLOURS[verdict]))
-    console.print(_text(f"report: {report}"), soft_wrap=True)
+    console.print(line_of(f"{_signs(stream)[verdict]} {verdict_line(run)}", _COLOURS[verdict]))
+    console.print(line_of(f"report: {report}"), soft_wrap=True)
 
 
 def _print_layers(run: Run, console: Console, view: LayerView) -> None:
     for outcome, report in layer_outcomes(run):
         lines = [place(outcome), *layer_lines(report), *source_sentences(report)[: view.top]]
         for line in lines:
-            console.print(_text(line))
+            console.print(line_of(line))
         table = offenders_table(report, view)
         if table.rows:
             console.print()
-            console.print(_plain_table(table.headings, table.rows, table.numeric))
-            console.print(_text(f"{table.note}; layers.csv has all figures of all"))
+            console.print(plain_table(table.headings, table.rows, table.numeric))
+            console.print(line_of(f"{table.note}; layers.csv has all figures of all"))
         console.print()
 
 
-def _console(stream: TextIO) -> Console:
+def console_of(stream: TextIO) -> Console:
+    """Return a console on a stream, at most as wide as reports are."""
     from rich.console import Console
 
     width = None if stream.isatty() else MAX_WIDTH
@@ -130,11 +131,11 @@ def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
         yield _outputs_table(outputs, signs, width)
     origin = origin_table(outcomes, worst_only=True)
     if origin.rows:
-        yield _plain_table(origin.headings, origin.rows, origin.numeric)
+        yield plain_table(origin.headings, origin.rows, origin.numeric)
     yield from _decoded_tables([outcome for outcome in outcomes if outcome.decoded], signs)
     checks = [outcome for outcome in outcomes if not is_of_outputs(outcome) and not outcome.decoded]
     if checks:
-        yield _plain_table(_CHECK_HEADINGS, [_check_cells(outcome, signs) for outcome in checks])
+        yield plain_table(_CHECK_HEADINGS, [_check_cells(outcome, signs) for outcome in checks])
 
 
 def _decoded_tables(outcomes: Sequence[Outcome], signs: dict[Verdict, str]) -> Iterator[Table]:
@@ -147,17 +148,17 @@ def _decoded_tables(outcomes: Sequence[Outcome], signs: dict[Verdict, str]) -> I
             for outcome in outcomes
             if outcome.decoded and outcome.decoded.task == task
         ]
-        yield _plain_table((*_HEADINGS[:3], *columns), rows, range(3, 3 + len(columns)))
+        yield plain_table((*_HEADINGS[:3], *columns), rows, range(3, 3 + len(columns)))
 
 
-def _plain_table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], numeric: Container[int] = ()) -> Table:
+def plain_table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], numeric: Container[int] = ()) -> Table:
     """Return a table whose texts are broken where the terminal is too narrow, its numbers never."""
     table = _empty_table()
     for column, heading in enumerate(headings):
         is_number = column in numeric
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
-        table.add_row(*(_text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(line_of(cell) if isinstance(cell, str) else cell for cell in row))
     return table
 
 
@@ -166,7 +167,7 @@ def _check_cells(outcome: Outcome, signs: dict[Verdict, str]) -> tuple[Text | st
 
 
 def _sign(outcome: Outcome, signs: dict[Verdict, str]) -> Text:
-    return _text(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
+    return line_of(f"{signs[outcome.verdict]} {outcome.verdict}", _COLOURS[outcome.verdict])
 
 
 def _empty_table() -> Table:
@@ -186,7 +187,7 @@ def _outputs_table(outcomes: Sequence[Outcome], signs: dict[Verdict, str], width
     for name in _HEADINGS[2:]:
         table.add_column(name, justify="right" if name in _FIGURES else "left", no_wrap=True)
     for outcome, cells in zip(outcomes, rows, strict=True):
-        texts = [_text(_shortened(cell, room) if i == _OUTPUT else cell) for i, cell in enumerate(cells)]
+        texts = [line_of(_shortened(cell, room) if i == _OUTPUT else cell) for i, cell in enumerate(cells)]
         texts[_VERDICT].stylize(_COLOURS[outcome.verdict])
         table.add_row(*texts)
     return table
@@ -243,7 +244,8 @@ def _note_lines(run: Run) -> list[str]:
     return [f"{subject}: {note}" for subject, note in notes]
 
 
-def _text(value: str, style: str = "") -> Text:
+def line_of(value: str, style: str = "") -> Text:
+    """Return one printable line; its indent stays."""
     from rich.text import Text
 
     indent = value[: len(value) - len(value.lstrip(" "))]

@@ -84,7 +84,7 @@ class _Trial:
 
     def feeds(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the case's feeds in the engine's dtypes."""
-        dtypes = _differing(self.planned.prepared.interface.inputs, self.session.inputs, self.planned)
+        dtypes = differing_dtypes(self.planned.prepared.interface.inputs, self.session.inputs, self.planned)
         return (typed_inputs(feed.tensors, dtypes) for feed in self.planned.prepared.feeds)
 
     def answers(self) -> Iterator[tuple[StoredFeed, Answer]]:
@@ -97,7 +97,7 @@ class _Trial:
 
 def _judge_answers(trial: _Trial, observers: Mapping[str, Observer], blanks: Mapping[str, Outcome]) -> Iterator[Judged]:
     planned = trial.planned
-    dtypes = _differing(planned.prepared.interface.outputs, trial.session.outputs, planned)
+    dtypes = differing_dtypes(planned.prepared.interface.outputs, trial.session.outputs, planned)
     outputs = OutputsObserver(planned, dtypes, trial.rounded, decodes=DECODED in observers)
     yield from observe(trial.answers(), {OUTPUTS: outputs, **observers}, blanks)
 
@@ -135,7 +135,9 @@ def _judge_invariants(trial: _Trial, blank: Outcome) -> Judged:
     return outcome, None
 
 
-def _differing(model: Iterable[TensorInfo], engine: Iterable[TensorInfo], planned: PlannedVariant) -> dict[str, str]:
+def differing_dtypes(
+    model: Iterable[TensorInfo], engine: Iterable[TensorInfo], planned: PlannedVariant
+) -> dict[str, str]:
     """Return the dtypes of an engine's inputs or outputs that rightly differ from the model's, by name."""
     wanted = {info.name: info.dtype for info in model}
     own = planned.half_tensors(engine)

@@ -118,7 +118,6 @@ def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings:
     made = forecast(prepared.model, variant.options, feeds, typed_model=typed_model, cache=settings.cache)
     regions_of = _regions_of(case, variant)
     scales = _scales(variant, prepared, regions_of)
-    typed = model_interface(made.typed)
     return PlannedVariant(
         case=case,
         variant=variant,
@@ -126,7 +125,7 @@ def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings:
         made=made,
         scales=scales,
         regions_of=_scaled(regions_of, scales),
-        halves={info.name: info.dtype for info in (*typed.inputs, *typed.outputs) if info.dtype in HALF_DTYPES},
+        halves=halves_of(made),
         is_own=typed_model is not None,
         calibration=feeds,
     )
@@ -142,6 +141,12 @@ def _own_model(variant: Variant, prepared: PreparedCase) -> ModelProto | None:
     half = HALF_TYPES.get(variant.options.precision)
     is_half = half is not None and prepared.is_widened and computes_in(prepared.given, half)
     return prepared.given if is_half and not variant.options.keep else None
+
+
+def halves_of(made: Forecast) -> dict[str, str]:
+    """Return the dtypes of the inputs and outputs that a typed model has in half, by name."""
+    typed = model_interface(made.typed)
+    return {info.name: info.dtype for info in (*typed.inputs, *typed.outputs) if info.dtype in HALF_DTYPES}
 
 
 def typed_inputs(tensors: Tensors, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -34,6 +34,7 @@ SKIPPED = {
     "python3.10 -m venv|~/trt86/": "downloads gigabytes",
     "parity run .*--(?:backend tensorrt|backend onnxruntime-|tensorrt-python|engine)": "needs a GPU",
     "parity doctor --tensorrt-python": "as above",
+    "parity repair .*--tensorrt-python": "as above",
     "pytest .*--parity-(?:backend tensorrt|tensorrt-python)": "as above",
 }
 # What a command ends with, by a part of it, where that is not 0.

@@ -253,6 +253,25 @@ def test_decoding_excuses_neither_structure_nor_finiteness() -> None:
     assert judge([{"y": feed["y"]} for feed in feeds()], feeds(), DECODED, decodes=True).verdict is Verdict.FAIL
 
 
+def _longer(row: float) -> list[dict[str, np.ndarray]]:
+    more = np.full((1, 4), row, np.float32)
+    return [{**feed, "y": np.concatenate([feed["y"], more])} for feed in feeds()]
+
+
+def test_the_number_of_rows_is_for_decoding_to_judge_where_decoding_judges() -> None:
+    assert "gives shape (3, 4)" in judge(_longer(0.5), feeds()).tensors[0].reasons[0]
+    for actual, expected in ((_longer(0.5), feeds()), (feeds(), _longer(0.5))):
+        result = judge(actual, expected, DECODED, decodes=True)
+        assert result.verdict is Verdict.PASS
+        assert "The number of rows differs" in result.tensors[0].notes[0]
+
+
+def test_a_row_beyond_the_references_may_hold_no_nan() -> None:
+    result = judge(_longer(np.nan), feeds(), DECODED, decodes=True)
+    assert (result.verdict, result.worst_feed) == (Verdict.FAIL, 0)
+    assert "4 elements are NaN or infinite in rows" in result.tensors[0].reasons[0]
+
+
 def test_a_constant_output_is_for_decoding_to_judge_where_decoding_judges() -> None:
     constant = [{name: np.ones_like(array) for name, array in feed.items()} for feed in feeds()]
     assert judge(constant, feeds()).verdict is Verdict.FAIL

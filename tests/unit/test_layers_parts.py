@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from parity.layer_table import LayerError, LayerRow, Role
 from parity.layers.floor import noise_floor_db, reduction_depth
 from parity.layers.grid import GridUse, activation_scales
-from parity.layers.groups import free_memory_bytes, group_tensors
+from parity.layers.groups import free_memory_bytes, give_memory_back, group_tensors
 from parity.layers.roles import rank_sources, with_roles
 from parity.precision import forecast
 from parity.tolerance import Precision
@@ -175,3 +175,8 @@ def test_a_reference_of_zeros_says_nothing() -> None:
 
 def test_where_every_layer_agrees_there_is_no_source() -> None:
     assert rank_sources(with_roles([_row(0, 68.0, 68.0), _row(1, 66.0, 70.0)])) == ()
+
+
+def test_giving_memory_back_is_harmless_where_there_is_none() -> None:
+    give_memory_back()
+    give_memory_back()

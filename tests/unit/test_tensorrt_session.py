@@ -310,3 +310,12 @@ def test_faults_are_planted_from_the_beginning_as_well(tmp_path: Path) -> None:
     opened.worker.faults = Faults(refusal="out of memory")
     with pytest.raises(BackendError, match="out of memory"):
         opened.session()
+
+
+def test_a_timing_loop_gives_its_readings_and_passes_on_what_was_asked(opened: Opened) -> None:
+    timing = opened.session().time(images(), warm_up_ms=5.0, min_iterations=12, min_s=0.0)
+    assert timing.gpu_ms == (0.25,) * 12
+    assert timing.host_ms == pytest.approx([0.35] * 12)
+    assert len(timing.enqueue_ms) == 12
+    asked = opened.worker.last("time")
+    assert (asked["warm_up_ms"], asked["min_iterations"], asked["min_s"], asked["cuda_graph"]) == (5.0, 12, 0.0, False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parity.backends.engine import EngineAnswer, LayerTime
+from parity.backends.engine import EngineAnswer, EngineTiming, LayerTime
 from parity.backends.tensorrt.bindings import check_inputs, check_profile, choose_profile, read_bindings
 from parity.backends.tensorrt.conversation import SentFile
 from parity.backends.tensorrt.model_file import write_model
@@ -223,6 +223,26 @@ class TensorRTSession:
         profile = self._profile_of(feed, None)
         answer = self._ask("profile", tensors=dict(feed), profile=profile, iterations=iterations)
         return tuple(LayerTime(layer["name"], tuple(layer["times_ms"])) for layer in answer["layers"])
+
+    def time(self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+        """Run one feed again and again, in the kept context; ``EngineSession`` explains the parameters.
+
+        Raises
+        ------
+        FeedError, BackendError
+            As ``infer``.
+        """
+        answer = self._ask(
+            "time",
+            tensors=dict(feed),
+            profile=self._profile_of(feed, None),
+            warm_up_ms=warm_up_ms,
+            min_iterations=min_iterations,
+            min_s=min_s,
+            cuda_graph=False,
+        )
+        gpu, host, enqueue = (tuple(map(float, answer[name])) for name in ("gpu_ms", "host_ms", "enqueue_ms"))
+        return EngineTiming(gpu, host, enqueue, tuple(answer["notes"]))
 
     def reload(self) -> TensorRTSession:
         """Load the same plan once more, as another engine of the same worker; close it as this one.
