@@ -1,0 +1,1 @@
+"""The rules, one cause a file; each has ``find(evidence)``."""
