@@ -15,6 +15,7 @@ from parity.checks.invariants import (
 )
 from parity.checks.rows import batch_size, no_rows, take
 from parity.checks.sameness import compare_answers
+from parity.diagnose.certainty import FITS, SHOWN, certainty_of
 from parity.diagnose.facts import broken_laws, decibels, law_sentences
 from parity.diagnosis import Diagnosis
 from parity.options import SessionOptions
@@ -43,11 +44,13 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         Diagnosis(
             cause=CAUSE,
             title=_title(broken, is_confirmed),
-            certainty=_certainty(is_confirmed) * (0.5 if is_shaky else 1.0),
+            certainty=min(certainty_of(SHOWN, True if is_confirmed else None), FITS if is_shaky else 1.0),
             nodes=(),
             evidence=(*law_sentences(broken), *_shaky(is_shaky)),
-            probe="Give the reference the same rows in another order: a model that mixes rows by itself shows it there.",
-            probe_result=None if kept_db is None else f"The reference's rows, put into another order: {_told(kept_db)}.",
+            probe="Give the reference the rows in another order: a model that mixes rows by itself shows it there.",
+            probe_result=None
+            if kept_db is None
+            else f"The reference's rows, put into another order: {_told(kept_db)}.",
             is_confirmed=is_confirmed,
             remedy=_remedy(is_confirmed),
         ),
@@ -62,12 +65,10 @@ def _title(broken: Sequence[Invariant], is_confirmed: bool | None) -> str:
     return "The engine's rows depend on their place, their neighbours or the batch size: a batch or stride bug."
 
 
-def _certainty(is_confirmed: bool | None) -> float:
-    return {True: 0.95, None: 0.8, False: 0.6}[is_confirmed]
-
-
 def _shaky(is_shaky: bool) -> tuple[str, ...]:
-    return ("One and the same feed is not answered equally either, which may be all there is to it.",) if is_shaky else ()
+    return (
+        ("One and the same feed is not answered equally either, which may be all there is to it.",) if is_shaky else ()
+    )
 
 
 def _remedy(is_confirmed: bool | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.case.model import ImageSource, PythonSource
+from parity.diagnose.certainty import CONFIRMED, FITS, SPECIFIC
 from parity.diagnosis import Diagnosis
 from parity.tolerance import Precision
 
@@ -51,7 +52,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         Diagnosis(
             cause=CAUSE,
             title="Calibration saw inputs that were preprocessed otherwise than those of evaluation.",
-            certainty=0.95 if sentences and steps else 0.85 if sentences else 0.5,
+            certainty=CONFIRMED + SPECIFIC if sentences else FITS,
             nodes=(),
             evidence=(*sentences, *steps),
             probe="Compare mean, spread and channel order of calibration inputs with those of evaluation inputs.",
@@ -130,7 +131,9 @@ def _other_steps(evidence: Evidence) -> tuple[str, ...]:
     if case is None or case.calibration is None:
         return ()
     pipelines = [
-        source.preprocess for source in (case.evaluation, case.calibration) if isinstance(source, ImageSource | PythonSource)
+        source.preprocess
+        for source in (case.evaluation, case.calibration)
+        if isinstance(source, ImageSource | PythonSource)
     ]
     if len(pipelines) < 2 or pipelines[0] == pipelines[1]:
         return ()

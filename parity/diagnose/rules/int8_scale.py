@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.facts import decibels
 from parity.diagnosis import Diagnosis
 from parity.options import CalibrationMethod
@@ -121,7 +122,7 @@ def _diagnosis(
     return Diagnosis(
         cause=CAUSE,
         title=f"The INT8 scale of {worst.row.tensor}{count} does not fit: {worst.reason}.",
-        certainty={True: 0.9, None: 0.7, False: 0.3}[is_confirmed],
+        certainty=certainty_of(SHOWN, is_confirmed),
         nodes=tuple(dict.fromkeys((*worst.row.nodes[-1:], *keep))),
         evidence=(*(_sentence(one) for one in suspects[:_LOCAL]), *beyond),
         probe="Keep the nodes that read these tensors in float32." if keep else "Calibrate on the evaluation feeds.",

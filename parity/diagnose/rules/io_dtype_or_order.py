@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from parity.diagnose.altered import altered_feeds
+from parity.diagnose.certainty import CONFIRMED, FITS
 from parity.diagnose.facts import decibels, failed_outputs, judged_tensors, sqnr_db
 from parity.diagnosis import Diagnosis
 from parity.verdict import Verdict
@@ -82,7 +83,7 @@ def _is_match(found: float, own: float) -> bool:
 
 
 def _best_feed(evidence: Evidence, answers: Answers) -> tuple[str, float, float] | None:
-    """Return which wrong input gives what the variant gave, and the SQNR of that and of the right one; None for none."""
+    """Return which wrong input gives what the variant gave, with the SQNR of that and of the right one."""
     own = _worst_db(answers.candidate, answers.reference)
     tried = [
         (what, _worst_db(answers.candidate, outputs)) for what, outputs in altered_feeds(evidence.model, answers.feed)
@@ -100,7 +101,9 @@ def _worst_db(actual: Tensors, expected: Tensors) -> float:
 def _garbage_from_the_start(evidence: Evidence) -> tuple[str, ...]:
     """Return sentences where an engine, not its precision, answers garbage as far as it was looked at."""
     failed = judged_tensors(evidence, Verdict.FAIL)
-    if not failed or not all(_is_garbage(one) and one.triangulation and one.triangulation.blames_engine for one in failed):
+    if not failed or not all(
+        _is_garbage(one) and one.triangulation and one.triangulation.blames_engine for one in failed
+    ):
         return ()
     sentences = [
         f"{tensor.output}: {decibels(tensor.difference.sqnr_db)}, where the precision alone leaves "
@@ -119,7 +122,7 @@ def _outputs_exchanged(sentences: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title="Outputs come back in another order or layout than the model has them.",
-        certainty=0.95,
+        certainty=CONFIRMED,
         nodes=(),
         evidence=sentences,
         probe="Hold each output against all of the reference's, and against its own in other layouts.",
@@ -133,7 +136,7 @@ def _input_altered(what: str, found: float, own: float) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title=f"The engine reads its input wrongly: {what}.",
-        certainty=0.95,
+        certainty=CONFIRMED,
         nodes=(),
         evidence=(f"The reference itself says what the variant says ({decibels(found)}) when it is fed {what}.",),
         probe="Feed the reference inputs that are handed over in the usual wrong ways.",
@@ -147,12 +150,12 @@ def _something(sentences: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title="The engine's answer has nothing in common with the model's, which its precision does not explain.",
-        certainty=0.5,
+        certainty=FITS,
         nodes=(),
         evidence=sentences,
         probe="Print name, dtype, shape and format of every binding, and feed one input of which the answer is known.",
         remedy=(
-            "Bind inputs and outputs by name, with the dtype (half or float32), shape and layout that the engine tells, "
-            "from contiguous memory."
+            "Bind inputs and outputs by name, with the dtype (half or float32), shape and layout that the engine "
+            "tells, from contiguous memory."
         ),
     )

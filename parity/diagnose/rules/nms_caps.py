@@ -9,6 +9,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from parity.decode import DetectionSettings
+from parity.diagnose.certainty import FITS, SHOWN
 from parity.diagnose.facts import failed_outputs
 from parity.diagnosis import Diagnosis
 from parity.layers.walk import Walk
@@ -39,7 +40,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             cause=CAUSE,
             title="A list of detections is cut off at its cap, and both sides drop other ones.",
             # A full list shows that something may be lost, a count that loses shows that it is.
-            certainty=0.75 if counted else 0.5,
+            certainty=SHOWN if counted else FITS,
             nodes=tuple(dict.fromkeys(node for node, _ in found if node)),
             evidence=tuple(sentence for _, sentence in found),
             probe="Raise the cap, or decode the raw heads of both sides on the host, and see whether they agree.",
@@ -67,8 +68,7 @@ def _images_at_caps(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if any(at.values()) and any(_has_loss(image.counts) for image in images if cap in _both(image.counts)):
             yield (
                 node,
-                f"{at['reference']} images of the reference and {at['candidate']} of the variant show exactly {cap} "
-                f"detections, the cap of {what}.",
+                f"{at['reference']} images of the reference and {at['candidate']} of the variant show {cap}, {what}.",
             )
 
 
@@ -83,11 +83,11 @@ def _has_loss(counts: dict[str, int]) -> bool:
 def _caps(evidence: Evidence) -> Iterator[tuple[int, str, str]]:
     decoding = evidence.case.decoding if evidence.case else None
     if decoding and isinstance(decoding.settings, DetectionSettings):
-        yield decoding.settings.max_detections, "", "decode.max_detections"
+        yield decoding.settings.max_detections, "", "the cap decode.max_detections"
     for node in evidence.model.graph.node:
         for cap in _caps_of(node, evidence.model):
             if cap > 1:
-                yield cap, node.name, f"{node.op_type} {node.name}"
+                yield cap, node.name, f"the cap of {node.op_type} {node.name}"
 
 
 def _caps_of(node: NodeProto, model: ModelProto) -> Iterator[int]:

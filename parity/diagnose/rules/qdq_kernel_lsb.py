@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import numpy_helper
 
+from parity.diagnose.certainty import CONFIRMED
 from parity.diagnose.facts import failed_outputs
 from parity.diagnosis import Diagnosis
 from parity.layers.points import SAME_ELEMENTS
@@ -47,8 +48,8 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     return (
         Diagnosis(
             cause=CAUSE,
-            title=f"The engine is at most {_MOST_STEPS} steps of the output's INT8 grid away from its forecast: harmless.",
-            certainty=0.9,
+            title=f"The engine is at most {_MOST_STEPS} steps of the INT8 grid away from its forecast: harmless.",
+            certainty=CONFIRMED,
             nodes=(),
             evidence=tuple(_sentence(name, scales[name], one) for name, one in steps.items()),
             probe="Divide the difference of engine and forecast by the output's scale: kernels differ by whole steps.",
@@ -102,5 +103,7 @@ def _scale_of(model: ModelProto, output: str) -> float | None:
 
 def _sentence(name: str, scale: float, steps: _Steps) -> str:
     total = int(steps.counts.sum())
-    parts = ", ".join(f"{count / total:.2%} by {number}" for number, count in enumerate(steps.counts) if number and count)
+    parts = ", ".join(
+        f"{count / total:.2%} by {number}" for number, count in enumerate(steps.counts) if number and count
+    )
     return f"{name}: {parts} steps of {scale:.3g}, all others by none."

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from parity.checks.invariants import ALL_WRITTEN, SAME_FEED
+from parity.diagnose.certainty import CONFIRMED, FITS, SHOWN, SPECIFIC
 from parity.diagnose.facts import broken_laws, decibels, judged_tensors, law_sentences, sqnr_db
 from parity.diagnosis import Diagnosis
 
@@ -32,10 +33,10 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         Diagnosis(
             cause=CAUSE,
             title=_title(unwritten, late),
-            certainty=0.95 if late else 0.9 if unwritten or not is_shaky else 0.5,
+            certainty=CONFIRMED + SPECIFIC if late or unwritten else FITS if is_shaky else SHOWN,
             nodes=(),
             evidence=(*counted, *law_sentences(broken), *late),
-            probe="Fill the output buffers with a pattern before each run, and hold each answer against the feed before.",
+            probe="Fill output buffers with a pattern before each run, and hold each answer against the feed before.",
             probe_result=f"{len(late)} answers belong to the feed before." if late else "The pattern came back.",
             is_confirmed=True,
             remedy=(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.case.model import Decoding
 from parity.decoded import Task
+from parity.diagnose.certainty import SHOWN
 from parity.diagnose.facts import figure_values
 from parity.diagnosis import Diagnosis
 from parity.verdict import Verdict
@@ -23,6 +23,10 @@ _SOUND_IOU = 0.95
 _FEW_FLIPS = 0.02
 _NEAR_SHARE = 0.6
 _BORDERLINE_SHARE = 0.02
+_BAND = 0.02
+"""How far beside a threshold a score may lie even where scores do not drift."""
+_THRESHOLD = 0.25
+"""Where the case names none."""
 
 
 def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
@@ -43,18 +47,18 @@ def _detections(evidence: Evidence, record: DecodedRecord, figures: Mapping[str,
         return ()
     threshold = _threshold(evidence)
     lonely = [one for one in record.findings if one.kind in {"missed", "extra"}]
-    band = Decoding.__dataclass_fields__["borderline_cap"].default + figures["score_difference_p99"]
+    band = _BAND + figures["score_difference_p99"]
     near = [one for one in lonely if abs(_score(one) - threshold) <= band]
     borderline = figures.get("borderline_share", 0.0)
     if borderline < _BORDERLINE_SHARE and not near:
         return ()
     if len(near) < _NEAR_SHARE * len(lonely):
         return ()
+    drift, iou = figures["score_difference_p99"], figures["iou_mean"]
     return (
-        f"{len(near)} of {len(lonely)} detections without a partner score within {band:.2g} of the threshold "
-        f"{threshold:g}; a share of {borderline:.3g} is borderline.",
-        f"99 % of the scores moved by at most {figures['score_difference_p99']:.2g}, and the mean IoU is "
-        f"{figures['iou_mean']:.3f}.",
+        f"{len(near)} of {len(lonely)} detections without a partner score within {band:.2g} of {threshold:g}.",
+        f"A share of {borderline:.3g} of all detections is borderline.",
+        f"99 % of the scores moved by at most {drift:.2g}, and the mean IoU is {iou:.3f}.",
     )
 
 
@@ -65,7 +69,7 @@ def _score(finding: Finding) -> float:
 
 def _threshold(evidence: Evidence) -> float:
     decoding = evidence.case.decoding if evidence.case else None
-    return decoding.score_threshold if decoding else 0.25
+    return decoding.score_threshold if decoding else _THRESHOLD
 
 
 def _margins(_evidence: Evidence, record: DecodedRecord, figures: Mapping[str, float]) -> tuple[str, ...]:
@@ -76,8 +80,8 @@ def _margins(_evidence: Evidence, record: DecodedRecord, figures: Mapping[str, f
         return ()
     what = "images" if record.task == Task.CLASSIFICATION else "pixels"
     return (
-        f"Of all {what}, a share of {unsure:.3g} changed class where the reference's margin is small, of {sure:.3g} "
-        "where it is not.",
+        f"A share of {unsure:.3g} of all {what} changed class where the reference's margin is small.",
+        f"A share of {sure:.3g} did where it is not.",
     )
 
 
@@ -85,7 +89,7 @@ def _diagnosis(sentences: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title="What differs lies beside a threshold: scores hardly moved, and crossed it.",
-        certainty=0.8,
+        certainty=SHOWN,
         nodes=(),
         evidence=sentences,
         probe="Move the threshold a little: the differences move along with it to other objects.",

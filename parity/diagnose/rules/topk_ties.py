@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import helper
 
+from parity.diagnose.certainty import CONFIRMED
 from parity.diagnose.facts import decibels, failed_outputs, sqnr_db
 from parity.diagnosis import Diagnosis
 from parity.layers.walk import Walk
@@ -51,7 +52,7 @@ def _diagnosis(found: list[tuple[NodeProto, str]]) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title=f"{kinds} chose among near ties, or in another order: the same things are there, in other places.",
-        certainty=0.9,
+        certainty=CONFIRMED,
         nodes=nodes,
         evidence=tuple(sentence for _, sentence in found),
         probe="Compare as sets: match rows by value, and look at the values that differing indices point to.",

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from parity.checks.invariants import FRESH_CONTEXT, FRESH_LOAD, SAME_FEED
+from parity.diagnose.certainty import CONFIRMED, POSSIBLE
 from parity.diagnose.facts import decibels, held_laws, judged_tensors
 from parity.diagnosis import Diagnosis
 
@@ -49,7 +50,7 @@ def _seen(blamed: list[TensorOutcome], spread: float, total_db: float) -> Diagno
     return Diagnosis(
         cause=CAUSE,
         title="Each build of this model computes something else: builds differ as far as engine and reference do.",
-        certainty=0.9,
+        certainty=CONFIRMED,
         nodes=(),
         evidence=_sentences(blamed),
         probe=_PROBE,
@@ -63,9 +64,12 @@ def _guessed(blamed: list[TensorOutcome]) -> Diagnosis:
     return Diagnosis(
         cause=CAUSE,
         title="This build may have chosen worse tactics than another would.",
-        certainty=0.25,
+        certainty=POSSIBLE,
         nodes=(),
-        evidence=(*_sentences(blamed), "The engine answers equal feeds equally, so what differs was fixed at the build."),
+        evidence=(
+            *_sentences(blamed),
+            "The engine answers equal feeds equally, so what differs was fixed at the build.",
+        ),
         probe=_PROBE,
         remedy=_REMEDY,
     )

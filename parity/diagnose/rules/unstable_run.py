@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parity.checks.invariants import ALL_WRITTEN, FRESH_CONTEXT, FRESH_LOAD, SAME_FEED
+from parity.diagnose.certainty import CONFIRMED, FITS
 from parity.diagnose.facts import broken_laws, judged_tensors, law_sentences
 from parity.diagnosis import Diagnosis
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 CAUSE = "unstable-run"
 _WHERE = {
-    SAME_FEED: "The engine answers the same feed in two ways: a race, a missing synchronisation, or memory read unwritten.",
-    FRESH_CONTEXT: "The engine answers otherwise in a fresh execution context: it keeps state, or reads memory unwritten.",
+    SAME_FEED: "The engine answers one feed in two ways: a race, a missing synchronisation, or memory read unwritten.",
+    FRESH_CONTEXT: "The engine answers otherwise in a fresh context: it keeps state, or reads memory unwritten.",
     FRESH_LOAD: "The engine answers otherwise once it is loaded again: what it computes depends on how it was loaded.",
 }
 
@@ -31,7 +32,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         Diagnosis(
             cause=CAUSE,
             title=next(title for law, title in _WHERE.items() if any(one.name == law for one in broken)),
-            certainty=0.6 if has_other_reason else 0.9,
+            certainty=FITS if has_other_reason else CONFIRMED,
             nodes=(),
             evidence=law_sentences((*broken, *also)),
             probe="Give the engine one feed again and again: in one context, in a fresh one, from a fresh load.",
