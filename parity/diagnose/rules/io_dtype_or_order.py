@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CAUSE = "io-dtype-or-order"
 _GARBAGE_DB = 3.0
 """About as much error as signal: nothing of the answer is left."""
+_FAR_DB = 20.0
+"""What is nearer than this was not handed over wrongly, however alike two images are."""
 _NEAR_DB = 15.0
 _MARGIN_DB = 12.0
 _FIRST_ROWS = 3
@@ -31,7 +33,7 @@ _FIRST_ROWS = 3
 
 def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Name what is bound wrongly, or that something is, where an answer is garbage from the first layer on."""
-    if not any(_is_garbage(tensor) for tensor in judged_tensors(evidence, Verdict.FAIL)):
+    if not any(_is_at_most(tensor, _FAR_DB) for tensor in judged_tensors(evidence, Verdict.FAIL)):
         return ()
     answers = next(iter(evidence.probes.answers()), None)
     if answers is not None:
@@ -45,9 +47,9 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     return (_something(sentences),) if sentences else ()
 
 
-def _is_garbage(tensor: TensorOutcome) -> bool:
+def _is_at_most(tensor: TensorOutcome, level_db: float) -> bool:
     difference = tensor.difference
-    return difference is None or bool(difference.nonfinite_mismatch_count) or difference.sqnr_db <= _GARBAGE_DB
+    return difference is None or bool(difference.nonfinite_mismatch_count) or difference.sqnr_db <= level_db
 
 
 def _exchanged(answers: Answers, failed: tuple[str, ...]) -> Iterator[str]:
@@ -101,9 +103,8 @@ def _worst_db(actual: Tensors, expected: Tensors) -> float:
 def _garbage_from_the_start(evidence: Evidence) -> tuple[str, ...]:
     """Return sentences where an engine, not its precision, answers garbage as far as it was looked at."""
     failed = judged_tensors(evidence, Verdict.FAIL)
-    if not failed or not all(
-        _is_garbage(one) and one.triangulation and one.triangulation.blames_engine for one in failed
-    ):
+    is_engine = all(tensor.triangulation and tensor.triangulation.blames_engine for tensor in failed)
+    if not (is_engine and all(_is_at_most(tensor, _GARBAGE_DB) for tensor in failed)):
         return ()
     sentences = [
         f"{tensor.output}: {decibels(tensor.difference.sqnr_db)}, where the precision alone leaves "
