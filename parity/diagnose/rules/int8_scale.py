@@ -25,6 +25,7 @@ _SATURATED_SHARE = 0.005
 _FEW_BINS = 0.1
 _FEW_LEVELS = 8.0
 """A channel whose largest value is fewer steps than this keeps three bits at most."""
+_HARM_DB = 6.0
 _ROUNDING_STEPS = 1 / math.sqrt(12)
 _BEYOND = 1.1
 _LOCAL = 5
@@ -62,7 +63,7 @@ def _suspect(evidence: Evidence, row: LayerRow) -> _Suspect | None:
     if grid.saturation_share > _SATURATED_SHARE:
         reason = f"{grid.saturation_share:.2%} of its values lie beyond the grid"
         return _Suspect(row, grid, reason, grid.saturation_share / _SATURATED_SHARE)
-    levels = _median_levels(evidence, row.tensor, grid.scale) if grid.rmse_steps < _ROUNDING_STEPS else math.inf
+    levels = _median_levels(evidence, row.tensor, grid.scale) if _may_harm(evidence, row) else math.inf
     if levels < _FEW_LEVELS:
         reason = f"half of its channels reach no more than {levels:.2g} of 127 steps, another takes the grid"
         return _Suspect(row, grid, reason, 10 * _FEW_LEVELS / max(levels, 0.01))
@@ -70,6 +71,13 @@ def _suspect(evidence: Evidence, row: LayerRow) -> _Suspect | None:
         reason = f"{grid.used_bin_share:.1%} of the levels are in use"
         return _Suspect(row, grid, reason, _FEW_BINS / max(grid.used_bin_share, 1e-3))
     return None
+
+
+def _may_harm(evidence: Evidence, row: LayerRow) -> bool:
+    """Whether what reads a tensor is farther from its floor than rounding brings it; looking at values is not cheap."""
+    rows = evidence.layers.rows if evidence.layers else ()
+    distances = [other.distance_db for other in rows if row.tensor in other.inputs]
+    return not distances or any(distance is None or distance > _HARM_DB for distance in distances)
 
 
 def _median_levels(evidence: Evidence, tensor: str, scale: float) -> float:
