@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,7 +109,10 @@ def test_without_other_builds_an_unstable_build_is_a_guess_on_a_steady_engine_al
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_answer_to_the_feed_before_is_a_stale_buffer(seed):
     answers = answers_of(chain(seed), images(seed, count=3), seed)
-    late = [answers[0], *(replace(now, candidate=old.candidate) for old, now in zip(answers, answers[1:], strict=False))]
+    late = [
+        answers[0],
+        *(replace(now, candidate=old.candidate) for old, now in pairwise(answers)),
+    ]
     [found] = stale_buffer.find(evidence_of(chain(seed), late))
     assert (found.cause, found.is_confirmed) == ("stale-buffer", True)
     assert found.evidence[0].startswith("Feed 1, ")

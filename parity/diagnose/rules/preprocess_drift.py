@@ -37,6 +37,9 @@ _AGREE = 0.1
 _GAIN = 0.1
 """What another preprocessing has to gain on a few images to be more than luck."""
 
+_UNSCALED = Scale(factor=1.0)
+"""Pixels as they are, in float32: without any scale they would stay bytes."""
+
 Steps = tuple[Step, ...]
 
 
@@ -74,9 +77,9 @@ def alternatives(pipeline: Pipeline) -> Iterator[tuple[str, Pipeline]]:
     steps = pipeline.steps
     for what, other in (
         ("the other channel order", _swapped(steps)),
-        ("pixels of 0 to 255", _without(steps, Scale)),
+        ("pixels of 0 to 255", tuple(_UNSCALED if isinstance(one, Scale) else one for one in steps)),
         ("pixels of 0 to 1", _inserted(steps, Scale(divisor=255), Scale)),
-        ("no mean and deviation", _without(steps, Normalize)),
+        ("no mean and deviation", tuple(one for one in steps if not isinstance(one, Normalize))),
         ("ImageNet's mean and deviation", _inserted(steps, Normalize(IMAGENET_MEAN, IMAGENET_STD), Normalize)),
         ("the image at the tensor's upper left", _anchored(steps, "top-left")),
         ("the image in the tensor's middle", _anchored(steps, "center")),
@@ -104,10 +107,6 @@ def _by_numbers(step: Step) -> Step:
         return step
     mean = IMAGENET_MEAN if step.mean == "imagenet" else step.mean
     return Normalize(mean, IMAGENET_STD if step.std == "imagenet" else step.std)
-
-
-def _without(steps: Steps, kind: type[Step]) -> Steps:
-    return tuple(step for step in steps if not isinstance(step, kind))
 
 
 def _inserted(steps: Steps, new: Step, kind: type[Step]) -> Steps:
