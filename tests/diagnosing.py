@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from parity.layer_table import LayerReport
+    from parity.precision import Forecast
     from parity.tolerance import Precision
 
     Feed = Mapping[str, np.ndarray]
@@ -35,7 +37,9 @@ _BUDGET_BYTES = 2**30
 
 
 def run(model: ModelProto, feed: Feed, *, optimized: bool = False) -> dict[str, np.ndarray]:
-    with get_backend("onnxruntime").open(model, SessionOptions(thread_count=1, graph_optimizations=optimized)) as session:
+    with get_backend("onnxruntime").open(
+        model, SessionOptions(thread_count=1, graph_optimizations=optimized)
+    ) as session:
         return session.run({info.name: feed[info.name] for info in session.inputs})
 
 
@@ -48,20 +52,22 @@ class RealProbes:
     feeds: tuple[Feed, ...]
     made: dict[object, Mapping[str, float]] = field(default_factory=dict)
 
+    @cached_property
+    def expected(self) -> list[dict[str, np.ndarray]]:
+        return [run(self.model, feed) for feed in self.feeds]
+
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         asked = replace(self.options, keep=(*self.options.keep, *keep), **options)  # type: ignore[arg-type]
         if asked not in self.made:
-            self.made[asked] = self._outputs(asked)
+            self.made[asked] = self.measure(forecast(self.model, asked), asked.precision)
         return self.made[asked]
 
-    def _outputs(self, options: PrecisionOptions) -> dict[str, float]:
-        made = forecast(self.model, options)
+    def measure(self, made: Forecast, precision: Precision) -> dict[str, float]:
         found: dict[str, TensorComparison] = {}
-        for feed in self.feeds:
-            expected = run(self.model, feed)
+        for feed, expected in zip(self.feeds, self.expected, strict=True):
             for name, actual in run(made.rounded, feed, optimized=made.graph_optimizations).items():
                 unjudged = Tolerance(rtol=1.0, atol=0.0, reason="not judged")
-                one = found.setdefault(name, TensorComparison(unjudged, options.precision, same_dtype=False))
+                one = found.setdefault(name, TensorComparison(unjudged, precision, same_dtype=False))
                 one.update(actual, expected[name])
         return {name: _decibels(one) for name, one in found.items()}
 
@@ -91,11 +97,11 @@ def evidence_of(
     model: ModelProto, feed: Feed, options: PrecisionOptions, *, tolerance: Tolerance | None = None
 ) -> Evidence:
     """Return the evidence of a forecast."""
-    made = forecast(model, options)
-    outcome = judge_outputs(
-        run(model, feed), run(made.rounded, feed, optimized=made.graph_optimizations), options.precision, tolerance
-    )
-    session = SessionOptions(graph_optimizations=made.graph_optimizations)
+    made, probes = forecast(model, options), RealProbes(model, options, (feed,))
+    probes.made[options] = probes.measure(made, options.precision)
+    actual = run(made.rounded, feed, optimized=made.graph_optimizations)
+    outcome = judge_outputs(probes.expected[0], actual, options.precision, tolerance)
+    session = SessionOptions(thread_count=1, graph_optimizations=made.graph_optimizations)
     report = observe(Observed(model, made.rounded, options.precision, session), lambda: [feed], _BUDGET_BYTES)
     return Evidence(
         model=model,
@@ -106,7 +112,7 @@ def evidence_of(
         layers=report,
         feeds=lambda: [feed],
         calibration=None,
-        probes=RealProbes(model, options, (feed,)),
+        probes=probes,
         case_name="planted",
         variant=f"{options.precision}@onnxruntime",
     )
@@ -150,7 +156,9 @@ def engine_evidence(
     outcome = judge_outputs(run(model, feed), run(engine, feed), options.precision, rounded=rounded)
     outcome = replace(outcome, engine=record or EngineRecord(sha256="0" * 64, size_bytes=1, source="built"))
     evidence = evidence_of(model, feed, options)
-    return replace(evidence, outcomes={"outputs": outcome, **(others or {})}, layers=layers, variant="fake@tensorrt-8.6")
+    return replace(
+        evidence, outcomes={"outputs": outcome, **(others or {})}, layers=layers, variant="fake@tensorrt-8.6"
+    )
 
 
 def is_failing(evidence: Evidence) -> bool:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def is_failed(evidence: Evidence) -> bool:
     """Whether a check other than the layers' failed: a variant that passes has no cause to be found."""
-    return any(
-        outcome.verdict is Verdict.FAIL for check, outcome in evidence.outcomes.items() if check != "layers"
-    )
+    return any(outcome.verdict is Verdict.FAIL for check, outcome in evidence.outcomes.items() if check != "layers")
 
 
 def failed_tensors(evidence: Evidence) -> tuple[TensorOutcome, ...]:

@@ -83,7 +83,7 @@ def layer_norm(net: Net, x: str, channels: int, rank: int, sick: bool) -> str:
 
 def softmax_by_hand(net: Net, x: str, channels: int, rank: int, sick: bool) -> str:
     """exp(x) over the sum of exp(x), without taking the largest away first."""
-    logits = net.scale(x, channels, 1.0, 14.0 if sick else 0.5, rank=rank)
+    logits = net.scale(net.op("Tanh", x), channels, 1.0, 14.0 if sick else 0.5, rank=rank)
     powers = net.op("Exp", logits)
     total = net.op("ReduceSum", powers, net.constant([1 if rank == 4 else -1], np.int64), keepdims=1)
     return net.op("Div", powers, total)
@@ -125,6 +125,15 @@ def cancelling_product(net: Net, x: str, channels: int, rank: int, sick: bool) -
     return net.op("MatMul", doubled, net.constant(np.concatenate([left, right])))
 
 
+def unstable(net: Net, x: str, channels: int, rank: int, sick: bool) -> str:
+    """A bias that a normalisation takes away again: exact where the two are folded, noise where they are not."""
+    large = net.scale(x, channels, 1.0, 2.0**20 if sick else 0.5, rank=rank)
+    ones, zeros = net.constant(np.ones(channels)), net.constant(np.zeros(channels))
+    return net.op(
+        "BatchNormalization", large, ones, zeros, net.constant(np.full(channels, 2.0**20 if sick else 0.5)), ones
+    )
+
+
 FAULTS: dict[str, Fault] = {
     "overflow": Fault("fp16-overflow", overflow),
     "underflow": Fault("underflow", underflow),
@@ -136,4 +145,5 @@ FAULTS: dict[str, Fault] = {
     "softmax_by_hand": Fault("fp16-overflow", softmax_by_hand),
     "two_masks": Fault("infinite-constants", two_masks, ranks=(3, 4)),
     "cancelling_product": Fault("tf32", cancelling_product, Precision.TF32),
+    "unstable": Fault("reference-unstable", unstable, Precision.FP32, ranks=(4,)),
 }

@@ -10,9 +10,8 @@ import numpy as np
 from parity.diagnose.certainty import FITS, SHOWN, certainty_of
 from parity.diagnose.model_facts import PRODUCTS, ModelFacts
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick, magnitude
-from parity.diagnose.trial import decibels, try_keeping, try_options
+from parity.diagnose.trial import Trial, decibels, try_keeping, try_options
 from parity.diagnosis import Diagnosis
-from parity.errors import ParityError
 from parity.layers.floor import noise_floor_db
 from parity.tolerance import Precision
 
@@ -27,6 +26,15 @@ CAUSE = "fp16-accumulation"
 _CANCELS = 16.0
 _DEEP = 512
 """Terms in a sum behind which an engine's half accumulator is far below the format's own floor."""
+_TRIES = 3
+_PROBE = (
+    "keep the nodes from where the values grow large to where they cancel at fp32; bf16, which has fewer digits, must "
+    "be worse"
+)
+_REMEDY = (
+    "keep these nodes at fp32 (bf16 does not help), or take the large part away before it is rounded: subtract means "
+    "early, shift a bias behind the subtraction, sum in parts"
+)
 _STEEP = 0.05
 """An error in an exponent is a relative error of what is raised: 5 % and more."""
 _DIGITS = {Precision.FP16: 11, Precision.BF16: 8}
@@ -62,7 +70,8 @@ def _reasons(facts: ModelFacts, rows: RowFacts, row: LayerRow, digits: int) -> l
             f"terms of up to {term:.4g} leave {left:.4g} at {row.layer}: they cancel, and one step of the format at "
             f"that magnitude is {step:.3g}"
         )
-    reading = max(map(magnitude, rows.inputs(row)), default=0.0)
+    # What is far below zero, as a mask is, leaves nothing of itself behind.
+    reading = max((abs(one.reference_range[1]) for one in rows.inputs(row)), default=0.0)
     if _STEEP_OPERATORS.intersection(row.operators) and ulp(reading, digits) >= _STEEP:
         found.append(
             f"{row.layer} raises e to values of up to {reading:.4g}, where one step of the format is "
@@ -104,13 +113,30 @@ def _is_half_sum(row: LayerRow) -> bool:
     return row.injected.sqnr_db <= noise_floor_db(Precision.FP16, row.reduction_depth, sums_in_half=True)
 
 
+def _keep_and_try(
+    evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow
+) -> tuple[tuple[str, ...], Trial]:
+    """Return the smallest of a few growing sets of nodes that mends, and what came of keeping it.
+
+    What is cancelled carries the roundings of all that it is made of, so the set may have to reach further back than
+    the large values do.
+    """
+    left = magnitude(row)
+    inside = rows.upstream([row], lambda other: magnitude(other) > left * _CANCELS / 4)
+    for _ in range(_TRIES):
+        keep = facts.with_inner(dict.fromkeys(name for one in inside for name in one.nodes))
+        trial = try_keeping(evidence, keep)
+        if trial.is_confirmed is not False:
+            break
+        first = [other for one in inside for other in rows.inputs(one)]
+        inside = rows.upstream([*inside, *first], lambda _: False)
+    return keep, trial
+
+
 def _diagnosis(
     evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow, reasons: Sequence[str]
 ) -> Diagnosis:
-    left = magnitude(row)
-    large = rows.upstream([row], lambda other: magnitude(other) > left * _CANCELS / 4)
-    keep = facts.with_inner(dict.fromkeys(name for one in large for name in one.nodes))
-    trial = try_keeping(evidence, keep)
+    keep, trial = _keep_and_try(evidence, facts, rows, row)
     seen = SHOWN if "cancel" in reasons[0] else FITS
     precision = evidence.options.precision
     return Diagnosis(
@@ -120,17 +146,14 @@ def _diagnosis(
         nodes=row.nodes,
         evidence=(
             *reasons,
-            f"{decibels(_worst_input(rows, row))} reaches it, {decibels(row.inherited.sqnr_db)} leaves it, nothing is "
-            "infinite",
+            f"{decibels(_worst_input(rows, row))} reaches it, {decibels(row.inherited.sqnr_db)} leaves it, all finite",
             *([f"its sums have {row.reduction_depth} terms"] if row.reduction_depth > 1 else []),
             *_in_bf16(evidence),
         ),
-        probe="keep the nodes from where the values grow large to where they cancel at fp32; bf16, which has fewer "
-        "digits, must be worse",
+        probe=_PROBE,
         probe_result=trial.result,
         is_confirmed=trial.is_confirmed,
-        remedy="keep these nodes at fp32 (bf16 does not help), or take the large part away before it is rounded: subtract "
-        "means early, shift a bias behind the subtraction, sum in parts",
+        remedy=_REMEDY,
         keep=keep,
     )
 
@@ -142,8 +165,5 @@ def _worst_input(rows: RowFacts, row: LayerRow) -> float:
 def _in_bf16(evidence: Evidence) -> list[str]:
     if evidence.options.precision is not Precision.FP16:
         return []
-    try:
-        trial = try_options(evidence, "in bf16", precision=Precision.BF16)
-    except ParityError:
-        return []
-    return [trial.result] if trial.result else []
+    result = try_options(evidence, "in bf16", precision=Precision.BF16).result
+    return [result] if result else []

@@ -85,7 +85,9 @@ def _evidence(evidence: Evidence, made: Sequence[LayerRow]) -> tuple[str, ...]:
 
 
 def _outputs(evidence: Evidence) -> list[str]:
-    found = [(one.output, one.difference.nonfinite_mismatch_count) for one in failed_tensors(evidence) if one.difference]
+    found = [
+        (one.output, one.difference.nonfinite_mismatch_count) for one in failed_tensors(evidence) if one.difference
+    ]
     return [f"{name} has {count:,} elements that are non-finite on one side only" for name, count in found if count]
 
 

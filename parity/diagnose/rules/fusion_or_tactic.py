@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from parity.results import TensorOutcome
 
 CAUSE = "fusion-or-tactic"
+_PROBE = (
+    "build again at a lower builder optimisation level, with other tactic sources, or with the suspect tensors marked "
+    "as outputs, which breaks the fusions around them; if the error goes, a fusion or a tactic has it"
+)
+_REMEDY = (
+    "build with the setting that mends it, or break the fusion in the model, and report the engine with its model to "
+    "TensorRT's maintainers; another release may have it mended"
+)
 
 
 def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
@@ -25,11 +33,12 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         return ()
     rows = _engine_rows(evidence)
     gone, told = _when_observed(evidence)
-    broken = [outcome for outcome in evidence.outcomes.values() if _breaks_law(outcome.invariants)]
     laws = [
         f"the engine breaks a law that needs no reference ({one.name}): {one.detail}"
-        for outcome in broken for one in outcome.invariants if one.verdict is Verdict.FAIL
-    ]  # fmt: skip
+        for outcome in evidence.outcomes.values()
+        for one in outcome.invariants
+        if one.verdict is Verdict.FAIL
+    ]
     # An engine that does not even agree with itself has a cause of its own, which explains this, too.
     certainty = POSSIBLE if laws else SHOWN if gone or rows else FITS
     return (
@@ -39,26 +48,20 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             certainty=certainty,
             nodes=tuple(dict.fromkeys(name for names in rows for name in names)),
             evidence=(*(_worse(one) for one in blamed[:3]), *told, *laws),
-            probe="build again at a lower builder optimisation level, with other tactic sources, or with the suspect "
-            "tensors marked as outputs, which breaks the fusions around them; if the error goes, a fusion or a tactic "
-            "has it",
+            probe=_PROBE,
             probe_result=told[0] if gone else None,
             is_confirmed=True if gone else None,
-            remedy="build with the setting that mends it, break the fusion in the model, and report the engine with its "
-            "model to TensorRT's maintainers; another release may have it mended",
+            remedy=_REMEDY,
         ),
     )
 
 
-def _breaks_law(invariants: tuple[object, ...]) -> bool:
-    return bool(invariants)
-
-
 def _worse(one: TensorOutcome) -> str:
-    assert one.triangulation is not None
+    distances = one.triangulation
+    assert distances is not None
     return (
-        f"{one.output}: the forecast has {decibels(one.triangulation.conversion.sqnr_db)}, the engine "
-        f"{decibels(one.triangulation.total.sqnr_db)}"
+        f"{one.output}: the forecast has {decibels(distances.conversion.sqnr_db)}, the engine "
+        f"{decibels(distances.total.sqnr_db)}"
     )
 
 
@@ -81,5 +84,5 @@ def _when_observed(evidence: Evidence) -> tuple[bool, tuple[str, ...]]:
     if not report.sources:
         return False, ("no observed layer of the engine shows where the error is born",)
     first = RowFacts(report).sources[0]
-    return False, (f"the error is born at {first.layer} ({', '.join(first.nodes)}), which leaves "
-                   f"{decibels(first.inherited.sqnr_db)}",)  # fmt: skip
+    leaves = decibels(first.inherited.sqnr_db)
+    return False, (f"the error is born at {first.layer} ({', '.join(first.nodes)}), which leaves {leaves}",)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from parity.layer_table import LayerRow
 
 CAUSE = "infinite-constants"
+_PROBE = (
+    "replace the constants by a value within range (-1e4 hides a score from a softmax as well), or keep what reads "
+    "them at fp32"
+)
+_REMEDY = (
+    "export with a mask within range, -1e4 for fp16: builders clamp a larger one to -65504, and two of them, or one "
+    "and a score, add up to -inf, whose softmax is NaN where a whole row is masked"
+)
 _LARGEST = {Precision.FP16: LARGEST_HALF, Precision.BF16: LARGEST_BFLOAT16}
 
 
@@ -33,7 +41,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     if not hit:
         return ()
     constants = {name: values for _, found in hit for name, values in found.items()}
-    return (_diagnosis(evidence, facts, rows, [row for row, _ in hit], constants, largest),)
+    return (_diagnosis(evidence, facts, rows, [row for row, _ in hit], constants),)
 
 
 def _diagnosis(
@@ -42,8 +50,8 @@ def _diagnosis(
     rows: RowFacts,
     hit: list[LayerRow],
     constants: Mapping[str, tuple[float, ...]],
-    largest: float,
 ) -> Diagnosis:
+    largest = _LARGEST[evidence.options.precision]
     keep = facts.with_inner(dict.fromkeys((*rows.island(hit, lambda row: magnitude(row) > largest), *constants)))
     trial = try_keeping(evidence, keep)
     first, values = next(iter(constants.items()))
@@ -58,19 +66,16 @@ def _diagnosis(
               for name, held in constants.items()),
             *(_at(row) for row in hit[:3]),
         ),
-        probe="replace the constants by a value within range (-1e4 hides a score in a softmax as well), or keep what "
-        "reads them at fp32",
+        probe=_PROBE,
         probe_result=trial.result,
         is_confirmed=trial.is_confirmed,
-        remedy="export with a mask within range, -1e4 for fp16: builders clamp a larger one to -65504, and two of them, "
-        "or one and a score, add up to -inf, whose softmax is NaN where a whole row is masked",
+        remedy=_REMEDY,
         keep=keep,
     )  # fmt: skip
 
 
 def _at(row: LayerRow) -> str:
     if row.nonfinite_candidate > row.nonfinite_reference:
-        return (
-            f"{row.layer} gives {row.nonfinite_candidate:,} NaN or infinities, the reference {row.nonfinite_reference:,}"
-        )
+        counts = f"{row.nonfinite_candidate:,} NaN or infinities, the reference {row.nonfinite_reference:,}"
+        return f"{row.layer} gives {counts}"
     return f"the error is born at {row.layer}, {row.inherited.sqnr_db:.1f} dB behind it"

@@ -46,8 +46,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
                 *(f"the constant {name} holds {', '.join(map(str, held[:4]))}" for name, held in lost.items()),
                 *(f"TensorRT's builder said {one.count} times: {one.text}" for one in messages[:2]),
             ),
-            probe=f"replace {first} by values within 32 bits, or give the numbers as an input of the model, and build "
-            "again",
+            probe=f"build again with {first} within 32 bits, or as an input of the model",
             remedy="export with numbers within 32 bits; TensorRT before 10.0 has no 64-bit integers",
         ),
     )

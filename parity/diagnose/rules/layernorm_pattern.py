@@ -95,9 +95,7 @@ def _axes(facts: ModelFacts, node: NodeProto) -> tuple[int, ...]:
     return given or facts.integers(node.input[1] if len(node.input) > 1 else "")
 
 
-def _diagnosis(
-    evidence: Evidence, facts: ModelFacts, hit: list[tuple[LayerRow, Norm]], count: int
-) -> Diagnosis:
+def _diagnosis(evidence: Evidence, facts: ModelFacts, hit: list[tuple[LayerRow, Norm]], count: int) -> Diagnosis:
     row = hit[0][0]
     keep = tuple(dict.fromkeys(name for _, norm in hit for name in norm.nodes))
     trial = try_keeping(evidence, keep)
@@ -109,8 +107,8 @@ def _diagnosis(
         certainty=certainty_of(SHOWN, trial.is_confirmed, is_specific=True),
         nodes=tuple(dict.fromkeys((*row.nodes, *keep))),
         evidence=(
-            f"{count} layer normalisations stand in the model as ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div; "
-            f"its opset is {facts.opset}, and LayerNormalization is an operator since {_OPSET}",
+            f"layer normalisations in the model as ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div: {count}",
+            f"the model's opset is {facts.opset}; LayerNormalization is an operator since {_OPSET}",
             _at(row),
             *([f"its means are over axes {list(hit[0][1].axes)}"] if moved else []),
             *_warnings(evidence),

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 CAUSE = "precision-not-applied"
 _LIKE_FLOAT_DB = 110.0
 """No 11-bit significand comes so near float32, nor does one product in TF32."""
+_REMEDY = (
+    "build from a typed model, which fixes every layer's precision, or set the builder's flag for it with precision "
+    "constraints obeyed; look in its log for layers that it cannot run so"
+)
 _LOW = frozenset({Precision.FP16, Precision.BF16, Precision.INT8, Precision.FP8})
 
 
@@ -42,9 +46,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             probe="read the precisions of the engine's layers (the census check)",
             probe_result=_from_census(census)[0] if is_low else None,
             is_confirmed=True if is_low else None,
-            remedy=f"build from a typed model, which fixes every layer's precision, or set the builder's {precision} flag "
-            "with precision constraints obeyed; look for layers that the builder says it cannot run in "
-            f"{precision}",
+            remedy=_REMEDY,
         ),
     )
 
@@ -53,9 +55,9 @@ def _from_census(census: Census | None) -> tuple[str, ...]:
     if census is None or census.share >= census.minimum_share:
         return ()
     ran = ", ".join(f"{row.arithmetic_count} in {row.precision}" for row in census.rows if row.arithmetic_count)
+    found, wanted = f"{100 * census.share:.0f} %", f"{100 * census.minimum_share:.0f} %"
     return (
-        f"{100 * census.share:.0f} % of the layers that multiply run in {census.asked}, at least "
-        f"{100 * census.minimum_share:.0f} % were expected ({ran or 'none was found'})",
+        f"{found} of the layers that multiply run in {census.asked}, {wanted} were expected ({ran or 'no others'})",
     )
 
 
@@ -69,7 +71,5 @@ def _from_outputs(evidence: Evidence) -> tuple[str, ...]:
     # A model whose values half holds exactly has no error at any precision: its forecast says so.
     if not (found > _LIKE_FLOAT_DB > expected):
         return ()
-    return (
-        f"the worst output has {decibels(found)}, as float32 has, where the forecast of {evidence.options.precision} has "
-        f"{decibels(expected)}",
-    )
+    forecast = f"the forecast of {evidence.options.precision} has {decibels(expected)}"
+    return (f"the worst output has {decibels(found)}, as float32 has, where {forecast}",)

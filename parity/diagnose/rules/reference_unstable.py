@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from parity.diagnose.evidence import Evidence
 
 CAUSE = "reference-unstable"
+_REMEDY = (
+    "the model computes small differences of large numbers even in float32: mend it there, judge on inputs on which "
+    "the reference is sure, or record a reference in float64"
+)
 _ALIKE_DB = 10.0
 """A variant so much worse than the reference's own spread has a further cause."""
 _SOUND_DB = 100.0
@@ -32,6 +36,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     if math.isnan(spread) or spread > _SOUND_DB or found < spread - _ALIKE_DB:
         return ()
     rows = RowFacts(evidence.layers).sources if evidence.options.precision is Precision.FP32 else ()
+    at = [f"{row.layer} ({', '.join(row.operators)}) is left with {decibels(row.inherited.sqnr_db)}" for row in rows]
     return (
         Diagnosis(
             cause=CAUSE,
@@ -39,15 +44,13 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             certainty=CONFIRMED + SPECIFIC,
             nodes=tuple(dict.fromkeys(name for row in rows for name in row.nodes)),
             evidence=(
-                f"ONNX Runtime with and without its graph optimisations, both in float32, differ by {decibels(spread)}; "
-                f"the variant and the reference by {decibels(found)}",
-                *(f"{row.layer} ({', '.join(row.operators)}) is left with {decibels(row.inherited.sqnr_db)}"
-                  for row in rows[:3]),
+                f"ONNX Runtime with graph optimisations and without, both in float32, differ by {decibels(spread)}",
+                f"the variant and the reference differ by {decibels(found)}",
+                *at[:3],
             ),
             probe="run the reference with and without graph optimisations, and compare the two",
             probe_result=f"they differ by {decibels(spread)}",
             is_confirmed=True,
-            remedy="the model computes small differences of large numbers even in float32: mend it there, judge on inputs "
-            "on which the reference is sure, or record a reference in float64",
+            remedy=_REMEDY,
         ),
-    )  # fmt: skip
+    )

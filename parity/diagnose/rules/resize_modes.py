@@ -98,27 +98,26 @@ def _match(evidence: Evidence, facts: ModelFacts, row: LayerRow, node: NodeProto
     """Return the modes whose error is nearest to the layer's own; None where none is near."""
     own = row.injected or row.inherited
     try:
-        tried = [Match(modes, expected, own.sqnr_db) for modes, expected in _errors(evidence, facts, row, node)]
+        tried = [Match(modes, expected, own.sqnr_db) for modes, expected in _errors(evidence, facts, node)]
     except ParityError:
         return None
     near = [match for match in tried if abs(match.expected_db - match.found_db) <= _NEAR_DB]
     return min(near, key=lambda match: abs(match.expected_db - match.found_db), default=None)
 
 
-def _errors(
-    evidence: Evidence, facts: ModelFacts, row: LayerRow, node: NodeProto
-) -> Iterator[tuple[dict[str, object], float]]:
+def _errors(evidence: Evidence, facts: ModelFacts, node: NodeProto) -> Iterator[tuple[dict[str, object], float]]:
     """Yield every other combination of modes, with the SQNR in dB that it would leave."""
     asked = _modes_of(node)
     for values in product(*_MODES[node.op_type].values()):
         modes = dict(zip(_MODES[node.op_type], values, strict=True))
         if modes != asked:
-            error = _error(evidence, facts, row, node, modes)
+            error = _error(evidence, facts, node, modes)
             if np.isfinite(error):
                 yield modes, error
 
 
-def _error(evidence: Evidence, facts: ModelFacts, row: LayerRow, node: NodeProto, modes: dict[str, object]) -> float:
+def _error(evidence: Evidence, facts: ModelFacts, node: NodeProto, modes: dict[str, object]) -> float:
+    """Return what a node in other modes would leave of its own output, as SQNR in dB over all feeds."""
     model = _alone(facts, node, modes)
     noise = signal = 0.0
     with get_backend("onnxruntime").open(model, SessionOptions()) as session:

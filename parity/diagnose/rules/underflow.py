@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 CAUSE = "underflow"
 _SMALLEST_NORMAL = 2.0**-14
-_SMALLEST = 2.0**-24
 _LOSES_DB = 40.0
 """Weights that rounding to half leaves so near what they were do not break a layer; sound ones lie at 74 dB."""
 _PROBE = "keep the nodes that give or read these values at fp32, or run the variant in bf16, which has float32's range"
@@ -33,7 +32,7 @@ _KINDS = frozenset({"subnormal-weights", "weights-clamped"})
 
 @dataclass(frozen=True, slots=True)
 class Smallness:
-    """How many of a tensor's values half cannot hold: shares of all that are not zero, and what rounding leaves in dB."""
+    """How many of a tensor's values half cannot hold, as shares of those that are not zero; SQNR behind rounding."""
 
     count: int
     flushed: float
@@ -75,10 +74,11 @@ def smallness(arrays: Iterable[np.ndarray]) -> Smallness:
 
 def _told(evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow) -> list[str]:
     """Return what is too small or clamped in a row and what it reads, each a sentence."""
-    told = []
-    for tensor in [row.tensor, *(one.tensor for one in rows.inputs(row))]:
-        if magnitude(rows.by_tensor[tensor]) < _SMALLEST_NORMAL:
-            told.append(f"{tensor} is tiny everywhere: {smallness(evidence.probes.values(tensor))}")
+    told = [
+        f"{one.tensor} is tiny everywhere: {smallness(evidence.probes.values(one.tensor))}"
+        for one in [row, *rows.inputs(row)]
+        if magnitude(one) < _SMALLEST_NORMAL
+    ]
     products = [node.name for node in facts.named(row.nodes) if node.op_type in PRODUCTS]
     for name, values in facts.constant_inputs(products).items():
         found = smallness([values])
@@ -99,7 +99,7 @@ def _diagnosis(
         title=f"{first.layer} works with values that fp16 cannot hold",
         certainty=certainty_of(SHOWN, trial.is_confirmed),
         nodes=tuple(dict.fromkeys(name for row, _ in found for name in row.nodes)),
-        evidence=(*(sentence for _, told in found[:3] for sentence in told), *_messages(evidence)),
+        evidence=(*dict.fromkeys(sentence for _, told in found[:3] for sentence in told), *_messages(evidence)),
         probe=_PROBE,
         probe_result=trial.result,
         is_confirmed=trial.is_confirmed,
