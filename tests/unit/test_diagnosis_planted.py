@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parity.diagnose.registry import RULES
-from parity.diagnosis import Diagnosis
 from parity.graph import iterate_initializers
 from parity.tolerance import Precision, Tolerance
 from tests.diagnosing import evidence_of, is_failing
@@ -20,6 +19,7 @@ from tests.planted.models import PLANTED, Planted, broken, healthy, plant
 
 if TYPE_CHECKING:
     from parity.diagnose.evidence import Evidence
+    from parity.diagnosis import Diagnosis
 
 _SEEDS = range(5)
 _CAUSES = sorted({fault.cause for fault in FAULTS.values()})
