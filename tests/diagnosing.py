@@ -13,7 +13,7 @@ from parity.backends import get_backend
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck
 from parity.compare import TensorComparison
-from parity.diagnose.evidence import Evidence
+from parity.diagnose.evidence import Answers, Evidence
 from parity.layers.extract import expose
 from parity.layers.observe import Observed, observe
 from parity.options import PrecisionOptions, SessionOptions
@@ -71,13 +71,22 @@ class RealProbes:
                 one.update(actual, expected[name])
         return {name: _decibels(one) for name, one in found.items()}
 
-    def ranges(self, tensors: Iterable[str]) -> Mapping[str, tuple[float, float]]:
+    def ranges(self, tensors: Iterable[str], *, calibration: bool = False) -> Mapping[str, tuple[float, float]]:
+        assert not calibration
         found = {name: list(self.values(name)) for name in tensors}
         return {name: (min(map(_low, some)), max(map(_high, some))) for name, some in found.items()}
 
     def values(self, tensor: str) -> Iterator[np.ndarray]:
         for feed in self.feeds:
             yield feed[tensor] if tensor in feed else run(expose(self.model, [tensor]), feed)[tensor]
+
+    def answers(self) -> Iterator[Answers]:
+        rounded = forecast(self.model, self.options).rounded
+        for feed, expected in zip(self.feeds, self.expected, strict=True):
+            yield Answers(feed, expected, run(rounded, feed))
+
+    def rebuilt(self) -> tuple[Mapping[str, float], ...]:
+        return ()
 
 
 def _decibels(comparison: TensorComparison) -> float:

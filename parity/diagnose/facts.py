@@ -74,10 +74,3 @@ def sqnr_db(actual: np.ndarray, expected: np.ndarray) -> float:
         return math.nan
     noise = float(np.linalg.norm(left[finite] - right[finite]))
     return 20 * math.log10(signal / noise) if noise else math.inf
-
-
-def decibels(value: float) -> str:
-    """Return an SQNR for a sentence."""
-    if math.isnan(value):
-        return "an undefined SQNR"
-    return f"{value:.1f} dB" if math.isfinite(value) else "no error" if value > 0 else "no likeness"

@@ -16,7 +16,8 @@ from parity.checks.invariants import (
 from parity.checks.rows import batch_size, no_rows, take
 from parity.checks.sameness import compare_answers
 from parity.diagnose.certainty import FITS, SHOWN, certainty_of
-from parity.diagnose.facts import broken_laws, decibels, law_sentences
+from parity.diagnose.facts import broken_laws, law_sentences
+from parity.diagnose.trial import decibels
 from parity.diagnosis import Diagnosis
 from parity.options import SessionOptions
 

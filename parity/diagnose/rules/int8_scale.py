@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.diagnose.certainty import SHOWN, certainty_of
-from parity.diagnose.facts import decibels
+from parity.diagnose.trial import try_keeping
 from parity.diagnosis import Diagnosis
 from parity.options import CalibrationMethod
 from parity.tolerance import Precision
@@ -30,7 +30,6 @@ _ROUNDING_STEPS = 1 / math.sqrt(12)
 _BEYOND = 1.1
 _LOCAL = 5
 """More tensors than these have one reason outside of the model: the calibration."""
-_MENDED_DB = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +123,19 @@ def _diagnosis(
     evidence: Evidence, suspects: list[_Suspect], beyond: tuple[str, ...], keep: tuple[str, ...]
 ) -> Diagnosis:
     worst = suspects[0]
-    before, after = _worst_db(evidence, ()), _worst_db(evidence, keep) if keep else None
-    is_confirmed = None if after is None else after - before >= _MENDED_DB
+    trial = try_keeping(evidence, keep)
     count = f" and {len(suspects) - 1} more tensors" if len(suspects) > 1 else ""
     return Diagnosis(
         cause=CAUSE,
         title=f"The INT8 scale of {worst.row.tensor}{count} does not fit: {worst.reason}.",
-        certainty=certainty_of(SHOWN, is_confirmed),
+        certainty=certainty_of(SHOWN, trial.is_confirmed),
         nodes=tuple(dict.fromkeys((*worst.row.nodes[-1:], *keep))),
         evidence=(*(_sentence(one) for one in suspects[:_LOCAL]), *beyond),
         probe="Keep the nodes that read these tensors in float32." if keep else "Calibrate on the evaluation feeds.",
-        probe_result=None if after is None else f"Outputs reach {decibels(after)} where they had {decibels(before)}.",
-        is_confirmed=is_confirmed,
+        probe_result=trial.result,
+        is_confirmed=trial.is_confirmed,
         remedy=_remedy(evidence, worst, is_beyond=bool(beyond)),
-        keep=keep if is_confirmed else (),
+        keep=() if trial.is_confirmed is False else keep,
     )
 
 
@@ -147,10 +145,6 @@ def _sentence(suspect: _Suspect) -> str:
         f"{suspect.row.tensor}: {suspect.reason}; scale {grid.scale:.3g}, {grid.used_bin_share:.1%} of the levels in "
         f"use, error of {grid.rmse_steps:.3g} steps ({_ROUNDING_STEPS:.3f} where rounding alone errs)."
     )
-
-
-def _worst_db(evidence: Evidence, keep: tuple[str, ...]) -> float:
-    return min(evidence.probes.outputs(keep).values(), default=math.nan)
 
 
 def _remedy(evidence: Evidence, worst: _Suspect, *, is_beyond: bool) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from parity.diagnose.altered import altered_feeds
 from parity.diagnose.certainty import CONFIRMED, FITS
-from parity.diagnose.facts import decibels, failed_outputs, judged_tensors, sqnr_db
+from parity.diagnose.facts import failed_outputs, judged_tensors, sqnr_db
+from parity.diagnose.trial import decibels
 from parity.diagnosis import Diagnosis
 from parity.verdict import Verdict
 

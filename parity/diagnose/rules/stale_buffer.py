@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from parity.checks.invariants import ALL_WRITTEN, SAME_FEED
 from parity.diagnose.certainty import CONFIRMED, FITS, SHOWN, SPECIFIC
-from parity.diagnose.facts import broken_laws, decibels, judged_tensors, law_sentences, sqnr_db
+from parity.diagnose.facts import broken_laws, judged_tensors, law_sentences, sqnr_db
+from parity.diagnose.trial import decibels
 from parity.diagnosis import Diagnosis
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import numpy as np
 from onnx import helper
 
 from parity.diagnose.certainty import CONFIRMED
-from parity.diagnose.facts import decibels, failed_outputs, sqnr_db
+from parity.diagnose.facts import failed_outputs, sqnr_db
+from parity.diagnose.trial import decibels
 from parity.diagnosis import Diagnosis
 from parity.layers.walk import Walk
 from parity.tolerance import NOISE_FLOOR_DB

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from parity.checks.invariants import FRESH_CONTEXT, FRESH_LOAD, SAME_FEED
 from parity.diagnose.certainty import CONFIRMED, POSSIBLE
-from parity.diagnose.facts import decibels, held_laws, judged_tensors
+from parity.diagnose.facts import held_laws, judged_tensors
+from parity.diagnose.trial import decibels
 from parity.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
