@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import TensorProto
 
+from parity.case.feeds import open_feeds
+from parity.case.loader import load_case
+from parity.case.model import PythonSource
 from parity.diagnose.evidence import Answers
 from parity.diagnose.rules import calibration_preprocessing, int8_scale, qdq_kernel_lsb
+from parity.graph import load_model, model_interface
 from parity.options import CalibrationMethod, CalibrationOptions, PrecisionOptions
+from parity.preprocess import preset
 from parity.tolerance import Precision
-from tests.plant import find_places, outlier_channel, rename_everything
+from tests.plant import find_places, outlier_channel, rename_everything, seeded_places
 from tests.rule_evidence import ScriptedProbes, judged, observed, scripted, told
 from tests.rule_nets import SEEDS, Net, chain, images
+from tests.tiny_models import conv_relu
 
 INT8 = PrecisionOptions(Precision.INT8)
 RULES = (calibration_preprocessing, int8_scale, qdq_kernel_lsb)
@@ -105,10 +113,6 @@ def test_calibration_inputs_that_are_preprocessed_otherwise_are_named(mistake, s
 
 
 def test_other_steps_in_the_case_are_told_where_statistics_are_alike():
-    from parity.case.model import PythonSource
-    from parity.preprocess import preset
-    from tests.tiny_models import conv_relu
-
     sources = [PythonSource(None, "data.py:draw", 1, "x", preset(name, (8, 8))) for name in ("yolo", "rtdetr")]
     feeds = images(1)
     evidence = scripted(
@@ -170,3 +174,19 @@ def test_an_output_that_no_pair_rounds_has_no_steps():
     answers = [Answers({}, {"logits": np.ones(3, np.float32)}, {"logits": np.zeros(3, np.float32)})]
     evidence = scripted(precision=Precision.INT8, outcomes=[judged(answers)], probes=ScriptedProbes(answers))
     assert qdq_kernel_lsb.find(evidence) == ()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_outlier_channel_of_a_trained_network_is_found_and_the_sound_network_left_alone(number):
+    case = load_case(Path(__file__).parents[2] / "cases" / "shapes_classifier")
+    model = load_model(case.model)
+    sources = (case.evaluation, case.calibration)
+    feeds, known = (
+        [one.tensors for one in islice(open_feeds(source, model_interface(model), 4), 2)] for source in sources
+    )
+    place = seeded_places(find_places(model, feeds[0]), 3, 2)[number]
+    [found] = int8_scale.find(observed(outlier_channel(model, place), INT8, feeds, known))
+    assert (found.nodes, found.is_confirmed) == (("planted_0", "planted_1"), True)
+    if number == 0:
+        sound = observed(model, INT8, feeds, known)
+        assert [rule.find(sound) for rule in RULES] == [(), (), ()]
