@@ -7,6 +7,7 @@ import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parity.errors import ParityError, RunError
@@ -41,11 +42,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
+
     from parity.backends import Backend
     from parity.case import Case, Variant
     from parity.results import CaseRecord
     from parity.runner.folder import RunFolder
     from parity.runner.observers import Judged, Observer
+    from parity.runner.store import StoredTensors
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,6 +84,7 @@ class CaseJudge:
         self._rounded: dict[str, RoundedOutputs] = {}
         self._decoded: DecodedReference | None = None
         self._worst_feeds: dict[tuple[str, str], int | None] = {}
+        self._engine_answers: dict[str, dict[int, StoredTensors]] = {}
 
     @property
     def record(self) -> CaseRecord | None:
@@ -135,7 +140,8 @@ class CaseJudge:
         if failed is None or self._settings.layers is not None or self._settings.diagnosis_s <= 0:
             return None
         worst = self._worst_feeds.get((failed.variant, failed.check))
-        return with_diagnoses(failed, outcomes, self._planned[variant.name], worst, self._settings)
+        answers = self._engine_answers.get(failed.variant)
+        return with_diagnoses(failed, outcomes, self._planned[variant.name], worst, self._settings, engine=answers)
 
     def _told(self, pending: dict[str, Outcome], error: Exception, start: float) -> Iterator[Outcome]:
         """Yield the outcomes that an error left open: the first tells it, the others that they depended on that one."""
@@ -213,7 +219,13 @@ class CaseJudge:
             observers,
             timeout_s=self._settings.build_timeout_s,
             command=tell.command(pending[OUTPUTS]),
+            keep=None if self._settings.diagnosis_s <= 0 else partial(self._keep, pending[OUTPUTS].variant),
         )
+
+    def _keep(self, label: str, feed: int, outputs: Mapping[str, np.ndarray]) -> None:
+        """Set what an engine answers aside: which feed fails most is known after the last one."""
+        assert self._store is not None
+        self._engine_answers.setdefault(label, {})[feed] = self._store.put(outputs)
 
     def _observers(self, planned: PlannedVariant, folder: RunFolder | None) -> dict[str, Observer]:
         """Return what looks at a variant's outputs beside the ``outputs`` check."""
@@ -229,6 +241,7 @@ class CaseJudge:
         self._prepared = self._decoded = None
         self._planned.clear()
         self._rounded.clear()
+        self._engine_answers.clear()
         self._stack.close()
 
     def __enter__(self) -> CaseJudge:

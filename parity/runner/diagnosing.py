@@ -17,13 +17,17 @@ from parity.runner.settings import LayerSettings
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from parity.layer_table import LayerReport
     from parity.results import Outcome
     from parity.runner.planned import PlannedVariant
     from parity.runner.reference import StoredFeed
     from parity.runner.settings import JudgeSettings
+
+    EngineAnswers = Mapping[int, Mapping[str, np.ndarray]]
 
 
 def failed_outcome(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -38,6 +42,8 @@ def with_diagnoses(
     planned: PlannedVariant,
     worst_feed: int | None,
     settings: JudgeSettings,
+    *,
+    engine: EngineAnswers | None = None,
 ) -> Outcome:
     """Return a failed outcome with the likely causes of its failure, and what was left out while they were looked for.
 
@@ -47,10 +53,12 @@ def with_diagnoses(
     ----------
     outcomes
         Of the variant.
+    engine
+        What its engine answered, by the number of the feed; None where the forecast is what failed.
     """
     feeds = _chosen(planned.prepared.feeds, worst_feed)
     try:
-        diagnosed = _diagnose(failed, outcomes, planned, feeds, settings)
+        diagnosed = _diagnose(failed, outcomes, planned, feeds, settings, engine=engine)
     except ParityError as error:
         diagnosed = Diagnosed((), (f"causes could not be looked for: {error}",))
     except Exception as error:
@@ -72,6 +80,8 @@ def _diagnose(
     planned: PlannedVariant,
     feeds: Sequence[StoredFeed],
     settings: JudgeSettings,
+    *,
+    engine: EngineAnswers | None,
 ) -> Diagnosed:
     deadline = Deadline.within(settings.diagnosis_s)
     model, budget_bytes = with_names(planned.prepared.model), LayerSettings().budget_bytes
@@ -85,9 +95,12 @@ def _diagnose(
         layers=layers,
         feeds=lambda: (feed.tensors for feed in feeds),
         calibration=planned.calibration,
-        probes=RunnerProbes(planned, model, feeds, settings, budget_bytes=budget_bytes, deadline=deadline),
+        probes=RunnerProbes(
+            planned, model, feeds, settings, budget_bytes=budget_bytes, deadline=deadline, engine=engine
+        ),
         case_name=failed.case,
         variant=failed.variant,
+        case=planned.case,
     )
     found = examine(evidence, is_over=lambda: deadline.is_over)
     return replace(found, notes=(*notes, *found.notes))

@@ -11,6 +11,7 @@ import numpy as np
 
 from parity.backends import get_backend
 from parity.compare import TensorComparison
+from parity.diagnose.evidence import Answers
 from parity.errors import BackendTimeout, ModelError, PrecisionError
 from parity.graph import load_model
 from parity.layers.extract import expose
@@ -80,6 +81,8 @@ class RunnerProbes:
         For the tensors that are held at a time.
     deadline
         No experiment begins behind it: ``BackendTimeout``.
+    engine
+        What an engine answered, by the number of the feed; None where the forecast is what failed.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class RunnerProbes:
         *,
         budget_bytes: int,
         deadline: Deadline,
+        engine: Mapping[int, Mapping[str, np.ndarray]] | None = None,
     ) -> None:
         self._planned = planned
         self._model = model
@@ -98,8 +102,9 @@ class RunnerProbes:
         self._settings = settings
         self._budget_bytes = budget_bytes
         self._deadline = deadline
+        self._engine = engine
         self._outputs: dict[PrecisionOptions, dict[str, float]] = {}
-        self._ranges: dict[str, Range] = {}
+        self._ranges: dict[tuple[bool, str], Range] = {}
 
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         """Return the SQNR in dB of each output with more nodes kept, or other precision options.
@@ -149,8 +154,13 @@ class RunnerProbes:
                     compared.setdefault(name, blank).update(actual, feed.expected[name])
         return {name: _level(comparison) for name, comparison in compared.items()}
 
-    def ranges(self, tensors: Iterable[str]) -> Mapping[str, Range]:
+    def ranges(self, tensors: Iterable[str], *, calibration: bool = False) -> Mapping[str, Range]:
         """Return the reference's smallest and largest finite value of tensors; NaN where there is no finite one.
+
+        Parameters
+        ----------
+        calibration
+            Over the calibration feeds, of which there may be none, rather than over those of the failure.
 
         Raises
         ------
@@ -160,11 +170,34 @@ class RunnerProbes:
             The time is over.
         """
         wanted = tuple(dict.fromkeys(tensors))
-        missing = [name for name in wanted if name not in self._ranges]
+        missing = [name for name in wanted if (calibration, name) not in self._ranges]
         for group in self._groups(missing):
             self._deadline.check()
-            self._ranges |= self._measure(group)
-        return {name: self._ranges[name] for name in wanted}
+            measured = self._measure(group, calibration=calibration)
+            self._ranges |= {(calibration, name): found for name, found in measured.items()}
+        return {name: self._ranges[calibration, name] for name in wanted}
+
+    def answers(self) -> Iterator[Answers]:
+        """Yield what each side gives to each feed; nothing of an engine whose answers were not kept.
+
+        Raises
+        ------
+        BackendTimeout
+            The time is over.
+        """
+        self._deadline.check()
+        made, options = self._planned.made, self._planned.rounded_options(self._settings.session)
+        with get_backend("onnxruntime").open(made.rounded, options) as session:
+            for feed in self._feeds:
+                rounded = session.run(inputs_of(session, feed.tensors))
+                if self._engine is None:
+                    yield Answers(feed.tensors, feed.expected, rounded)
+                elif feed.number in self._engine:
+                    yield Answers(feed.tensors, feed.expected, self._engine[feed.number], rounded)
+
+    def rebuilt(self) -> tuple[Mapping[str, float], ...]:
+        """Return nothing: no other build of an engine was made."""
+        return ()
 
     def values(self, tensor: str) -> Iterator[np.ndarray]:
         """Yield the reference's tensor of each feed.
@@ -190,22 +223,28 @@ class RunnerProbes:
         groups = group_tensors(computed, sizes, dict.fromkeys(computed, ()), self._budget_bytes)
         return (*groups, inputs) if inputs else groups
 
-    def _measure(self, tensors: tuple[str, ...]) -> dict[str, Range]:
+    def _measure(self, tensors: tuple[str, ...], *, calibration: bool) -> dict[str, Range]:
         ranges = dict.fromkeys(tensors, _NOTHING)
-        for found in self._observe(tensors):
+        for found in self._observe(tensors, calibration=calibration):
             for name, tensor in found.items():
                 ranges[name] = _joined(ranges[name], _range(tensor))
         return ranges
 
-    def _observe(self, tensors: tuple[str, ...]) -> Iterator[Mapping[str, np.ndarray]]:
+    def _tensors(self, *, calibration: bool) -> Iterable[Mapping[str, np.ndarray]]:
+        if not calibration:
+            return (feed.tensors for feed in self._feeds)
+        return () if self._planned.calibration is None else self._planned.calibration()
+
+    def _observe(self, tensors: tuple[str, ...], *, calibration: bool = False) -> Iterator[Mapping[str, np.ndarray]]:
         """Yield tensors of the reference for each feed; all of them inputs, or none."""
         if all(map(self._is_input, tensors)):
-            yield from ({name: feed.tensors[name] for name in tensors} for feed in self._feeds)
+            yield from ({name: feed[name] for name in tensors} for feed in self._tensors(calibration=calibration))
             return
         self._require_computed(tensors)
         with get_backend("onnxruntime").open(expose(self._model, tensors), OBSERVING) as session:
-            for feed in self._feeds:
-                yield session.run(inputs_of(session, feed.tensors))
+            for feed in self._tensors(calibration=calibration):
+                self._deadline.check()
+                yield session.run(inputs_of(session, feed))
 
     def _is_input(self, tensor: str) -> bool:
         return any(info.name == tensor for info in self._planned.prepared.interface.inputs)
