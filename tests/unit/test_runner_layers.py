@@ -190,3 +190,13 @@ def test_a_defect_of_a_rule_costs_the_causes_and_not_the_verdict(
     assert "unexpected KeyError" in outcome.diagnosis_notes[0]
     with pytest.raises(KeyError, match="a defect"):
         run_hot(hot, tmp_path, debug=True)
+
+
+def test_answers_are_the_forecasts_own_or_the_engines_beside_it(probes: RunnerProbes) -> None:
+    first, second = probes.answers()
+    assert first.rounded is None
+    assert not np.isfinite(second.candidate["y"]).all()
+    probes._engine = {1: {"y": np.zeros((4, 5), np.float32)}}
+    [kept] = probes.answers()
+    assert (kept.candidate["y"].any(), kept.rounded is None) == (False, False)
+    assert probes.rebuilt() == ()
