@@ -53,6 +53,8 @@ class TensorComparison:
     same_dtype
         Whether both sides must have one dtype. Where not, they must still be both floats, both integers or both
         booleans.
+    percentiles
+        Whether to count for percentiles, which takes 4 MiB for each thread; they are NaN where not.
 
     Raises
     ------
@@ -60,11 +62,14 @@ class TensorComparison:
         The tolerance is in units of the reference's rms, negative or NaN.
     """
 
-    def __init__(self, tolerance: Tolerance, precision: Precision, *, same_dtype: bool = True) -> None:
+    def __init__(
+        self, tolerance: Tolerance, precision: Precision, *, same_dtype: bool = True, percentiles: bool = True
+    ) -> None:
         _check_tolerance(tolerance)
         self._tolerance = tolerance
         self._precision = precision
         self._same_dtype = same_dtype
+        self._percentiles = percentiles
         self._kind: str | None = None
         self._tallies: list[Tally] = []
 
@@ -93,7 +98,7 @@ class TensorComparison:
         smallest_normal = 2.0 ** _FORMATS[self._precision][1] if self._counts_ulp else None
         gauge = Gauge(tensors, feed, self._tolerance, smallest_normal)
         thread_count = _THREAD_COUNT if tensors.actual.array.size >= _THREADING_THRESHOLD else 1
-        self._tallies += [Tally() for _ in range(thread_count - len(self._tallies))]
+        self._tallies += [self._blank() for _ in range(thread_count - len(self._tallies))]
         if thread_count == 1:
             measure(gauge, self._tallies[0], 0, 1)
         else:
@@ -104,8 +109,17 @@ class TensorComparison:
 
         Means, percentiles, SQNR and cosine are NaN where no element is finite on both sides.
         """
-        total = self._tallies[0] if len(self._tallies) == 1 else _merged(self._tallies)
+        total = self._tallies[0] if len(self._tallies) == 1 else self._merged()
         return total.difference(self._steps(total))
+
+    def _blank(self) -> Tally:
+        return Tally() if self._percentiles else Tally(histogram=None)
+
+    def _merged(self) -> Tally:
+        total = self._blank()
+        for tally in self._tallies:
+            total.merge(tally)
+        return total
 
     @property
     def _counts_ulp(self) -> bool:
@@ -189,13 +203,6 @@ def _measure_in_threads(gauge: Gauge, tallies: list[Tally]) -> None:
         jobs = [pool.submit(measure, gauge, tally, i, count) for i, tally in enumerate(tallies)]
     for job in jobs:
         job.result()
-
-
-def _merged(tallies: list[Tally]) -> Tally:
-    total = Tally()
-    for tally in tallies:
-        total.merge(tally)
-    return total
 
 
 def _check_tolerance(tolerance: Tolerance) -> None:

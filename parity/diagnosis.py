@@ -43,3 +43,20 @@ class Diagnosis:
     probe_result: str | None = None
     is_confirmed: bool | None = None
     keep: tuple[str, ...] = ()
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """Return a diagnosis as a failure message has it, each line led by what it is."""
+    return [
+        f"cause: {diagnosis.title} ({diagnosis.cause}, certainty {100 * diagnosis.certainty:.0f} %)",
+        *(f"evidence: {sentence}" for sentence in diagnosis.evidence),
+        f"confirm: {diagnosis.probe}{_result(diagnosis)}",
+        f"remedy: {diagnosis.remedy}",
+    ]
+
+
+def _result(diagnosis: Diagnosis) -> str:
+    if diagnosis.probe_result is None:
+        return ""
+    word = {True: "confirmed", False: "refuted", None: "done"}[diagnosis.is_confirmed]
+    return f" ({word}: {diagnosis.probe_result})"

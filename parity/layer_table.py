@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Role(StrEnum):
@@ -152,3 +157,24 @@ class LayerReport:
     validity_reason: str = ""
     build_count: int = 0
     notes: tuple[str, ...] = ()
+
+
+def lost_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
+    """Return how many dB of what a layer could keep are gone behind it, 0 or more.
+
+    It could keep the worst of what reaches it, and no more than its floor.
+
+    Parameters
+    ----------
+    by_tensor
+        The rows of the report, by their tensor.
+    """
+    could = min(_arriving_db(row, by_tensor), row.floor_db)
+    if math.isnan(row.inherited.sqnr_db) or math.isnan(could):
+        return 0.0
+    return max(0.0, could - row.inherited.sqnr_db)
+
+
+def _arriving_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
+    arriving = [by_tensor[name].inherited.sqnr_db for name in row.inputs if name in by_tensor]
+    return min((value for value in arriving if not math.isnan(value)), default=math.inf)

@@ -80,6 +80,8 @@ class SessionOptions:
         Threads for one operator; 0 lets the runtime choose.
     timeout_s
         The longest that one feed may take.
+    keeps_memory
+        Whether the runtime keeps memory for the next tensor and the next feed, which is faster.
     """
 
     provider: Provider = Provider.CPU
@@ -87,3 +89,4 @@ class SessionOptions:
     graph_optimizations: bool = False
     thread_count: int = 0
     timeout_s: float = 600.0
+    keeps_memory: bool = True

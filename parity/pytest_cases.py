@@ -96,8 +96,10 @@ class CaseFile(pytest.File):
         if key not in self._outcomes:
             if self._judge is None:
                 self._judge = open_case_judge(self.case, self.settings.judging())
-            outcomes = self._judge.judge_variant(variant, self._backends.find(backend), self._run_folder())
+            outcomes = list(self._judge.judge_variant(variant, self._backends.find(backend), self._run_folder()))
             self._outcomes[key] = {outcome.check: outcome for outcome in outcomes}
+            if diagnosed := self._judge.diagnose(variant, outcomes):
+                self._outcomes[key][diagnosed.check] = diagnosed
         return self._outcomes[key][check]
 
     @property

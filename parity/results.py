@@ -227,6 +227,10 @@ class Outcome:
         Feeds judged.
     failing_feed
         File name of the worst feed in the run folder, which the replay command in ``message`` names.
+    diagnoses
+        Likely causes of a failure, the most certain first; they stand in ``message`` as well.
+    diagnosis_notes
+        What was left out while causes were looked for.
     """
 
     case: str
@@ -249,6 +253,7 @@ class Outcome:
     layers: LayerReport | None = None
     latency: LatencyRecord | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
+    diagnosis_notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -329,9 +334,10 @@ class Run:
     format_version: int = FORMAT_VERSION
 
     def with_outcome(self, outcome: Outcome) -> Run:
-        """Return the run with one more outcome; one with the same key is replaced."""
-        kept = tuple(other for other in self.outcomes if other.key != outcome.key)
-        return replace(self, outcomes=(*kept, outcome))
+        """Return the run with one more outcome; one with the same key is replaced where it stands."""
+        if all(other.key != outcome.key for other in self.outcomes):
+            return replace(self, outcomes=(*self.outcomes, outcome))
+        return replace(self, outcomes=tuple(outcome if other.key == outcome.key else other for other in self.outcomes))
 
     @property
     def exit_code(self) -> int:

@@ -55,7 +55,8 @@ class Tally:
     """Running figures of a comparison.
 
     ``pair_count`` and the sums are over elements that are finite on both sides; ``ulp`` is the largest error in units
-    of the judged precision's last place at the reference, for precisions that have an exponent.
+    of the judged precision's last place at the reference, for precisions that have an exponent; ``histogram`` takes
+    4 MiB, and is None where nobody asks for percentiles.
     """
 
     element_count: int = 0
@@ -73,7 +74,7 @@ class Tally:
     actual_squares: WideSum = field(default_factory=WideSum)
     expected_squares: WideSum = field(default_factory=WideSum)
     products: WideSum = field(default_factory=WideSum)
-    histogram: ErrorHistogram = field(default_factory=ErrorHistogram)
+    histogram: ErrorHistogram | None = field(default_factory=ErrorHistogram)
     actual: SideTally = field(default_factory=SideTally)
     expected: SideTally = field(default_factory=SideTally)
 
@@ -102,14 +103,20 @@ class Tally:
         self.worst_absolute = _larger(self.worst_absolute, other.worst_absolute)
         self.worst_relative = _larger(self.worst_relative, other.worst_relative)
         self.first_nonfinite = _earlier(self.first_nonfinite, other.first_nonfinite)
-        self.histogram.merge(other.histogram)
+        if self.histogram is not None and other.histogram is not None:
+            self.histogram.merge(other.histogram)
         self.actual.merge(other.actual)
         self.expected.merge(other.expected)
+
+    def _percentiles(self) -> list[float]:
+        if self.histogram is None:
+            return [math.nan] * 3
+        return self.histogram.percentiles((500, 990, 999), self.worst)
 
     def difference(self, max_ulp: float) -> TensorDifference:
         """Return the figures of everything counted."""
         count = self.pair_count
-        p50, p99, p999 = self.histogram.percentiles((500, 990, 999), self.worst)
+        p50, p99, p999 = self._percentiles()
         return TensorDifference(
             element_count=self.element_count,
             mismatch_count=self.mismatch_count,

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from parity.backends import get_backend
 from parity.options import SessionOptions
+from parity.precision.scope import subgraphs
 
 _SOURCES = {
     "Conv",
@@ -201,24 +202,33 @@ def folded_underflow(model: ModelProto, conv_name: str) -> ModelProto:
 def rename_everything(model: ModelProto) -> ModelProto:
     """Give every node and every inner tensor another name; inputs and outputs keep theirs."""
     renamed = copy_of(model)
-    graph = renamed.graph
-    outer = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {}
-
-    def fresh(name: str) -> str:
-        if not name or name in outer:
-            return name
-        return names.setdefault(name, f"t{len(names) * 7919 % 100003}_{len(names)}")
-
-    for tensor in graph.initializer:
-        tensor.name = fresh(tensor.name)
-    for number, node in enumerate(graph.node):
-        node.name = f"anything{number * 31 % 997}_{number}"
-        node.input[:] = [fresh(name) for name in node.input]
-        node.output[:] = [fresh(name) for name in node.output]
-    del graph.value_info[:]
+    outer = {value.name for value in (*renamed.graph.input, *renamed.graph.output)}
+    _Renamer(outer).rename(renamed.graph)
     onnx.checker.check_model(renamed)
     return renamed
+
+
+class _Renamer:
+    """New names for one model; what a graph inside of a node captures is called as it is outside."""
+
+    def __init__(self, kept: set[str]) -> None:
+        self.names = {name: name for name in (*kept, "")}
+        self.count = 0
+
+    def fresh(self, name: str) -> str:
+        return self.names.setdefault(name, f"t{len(self.names) * 7919 % 100003}_{len(self.names)}")
+
+    def rename(self, graph: onnx.GraphProto) -> None:
+        del graph.value_info[:]
+        for one in (*graph.initializer, *graph.input, *graph.output):
+            one.name = self.fresh(one.name)
+        for node in graph.node:
+            self.count += 1
+            node.name = f"anything{self.count * 31 % 997}_{self.count}"
+            node.input[:] = [self.fresh(name) for name in node.input]
+            node.output[:] = [self.fresh(name) for name in node.output]
+            for inner in subgraphs(node):
+                self.rename(inner)
 
 
 Planter = Callable[[ModelProto, Place], ModelProto]

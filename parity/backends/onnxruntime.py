@@ -128,7 +128,8 @@ class OnnxRuntimeSession:
             values = {name: self._to_value(runtime, name, array) for name, array in arrays.items()}
             with _deadline(runtime, self._timeout_s) as run_options:
                 results = self._session.run_with_ort_values([info.name for info in self._outputs], values, run_options)
-            outputs = {info.name: _to_array(info, value) for info, value in zip(self._outputs, results, strict=True)}
+            # Each value is freed as soon as it is copied: many large outputs are not held twice.
+            outputs = {info.name: _to_array(info, results.pop(0)) for info in self._outputs}
         return {name: _detached(output, arrays.values()) for name, output in outputs.items()}
 
     def time(
@@ -226,6 +227,8 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     made.intra_op_num_threads = options.thread_count
     made.inter_op_num_threads = 1
     made.use_deterministic_compute = True
+    made.enable_cpu_mem_arena = options.keeps_memory
+    made.enable_mem_pattern = options.keeps_memory
     made.log_severity_level = _FATAL_ONLY
     return made
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
+    from parity.case.model import Case
     from parity.diagnosis import Diagnosis
     from parity.layer_table import LayerReport
     from parity.options import PrecisionOptions
@@ -18,22 +19,55 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What each side gives to one feed.
+
+    Attributes
+    ----------
+    candidate
+        What the variant itself gives.
+    rounded
+        What the rounded graph gives; None where the variant is that graph.
+    """
+
+    feed: Tensors
+    reference: Tensors
+    candidate: Tensors
+    rounded: Tensors | None = None
+
+
 class Probes(Protocol):
     """Cheap experiments in ONNX Runtime, remembered, so that two rules do not make one twice."""
 
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         """Return the SQNR in dB of each output with more nodes kept, or other precision options.
 
+        It is ``-inf`` where NaN and infinities are not those of the reference.
         ``options`` replace fields of the variant's ``PrecisionOptions``: ``precision=Precision.BF16``, say.
         """
         ...
 
-    def ranges(self, tensors: Iterable[str]) -> Mapping[str, tuple[float, float]]:
-        """Return the reference's smallest and largest finite value of tensors, over all feeds."""
+    def ranges(self, tensors: Iterable[str], *, calibration: bool = False) -> Mapping[str, tuple[float, float]]:
+        """Return the reference's smallest and largest finite value of tensors, over all feeds or calibration feeds.
+
+        NaN where there is no finite one.
+        """
         ...
 
     def values(self, tensor: str) -> Iterable[np.ndarray]:
         """Yield the reference's tensor of each feed."""
+        ...
+
+    def answers(self) -> Iterable[Answers]:
+        """Yield what each side gives to each feed, in order; nothing where the variant cannot be asked again."""
+        ...
+
+    def rebuilt(self) -> tuple[Mapping[str, float], ...]:
+        """Return how near other builds of this engine come to it: of each, the SQNR in dB of each output.
+
+        Empty where none was built: a build is not cheap.
+        """
         ...
 
 
@@ -57,6 +91,8 @@ class Evidence:
         Makes the calibration feeds; None where there are none.
     case_name, variant
         For messages: ``fp16@tensorrt-8.6``.
+    case
+        For rules that decode, or preprocess otherwise; None where the variant belongs to none.
     """
 
     model: ModelProto
@@ -70,6 +106,7 @@ class Evidence:
     probes: Probes
     case_name: str
     variant: str
+    case: Case | None = None
 
 
 Rule = Callable[[Evidence], tuple["Diagnosis", ...]]

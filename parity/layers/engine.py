@@ -192,7 +192,7 @@ class _Watch:
                     filled[name] = None
                     whole[name].update(actual[name], expected[name])
                     if name in self._measured:
-                        self._measured[name].update(expected[name], actual[name], None)
+                        self._measured[name].update(expected[name], actual[name])
         asked = self._observed.tolerances
         return {
             name: asked.get(name, DEFAULT_TOLERANCE[precision]).absolute(whole[name].result().expected.rms)

@@ -34,7 +34,9 @@ def expose_shapes(model: ModelProto, tensors: Sequence[str]) -> tuple[ModelProto
     part = _part(model, Walk(model.graph).between(tensors, ()))
     taken = tensor_names(model.graph)
     names = {tensor: unused_name(f"{tensor}_shape", taken) for tensor in tensors}
-    for tensor, name in names.items():
+    # ONNX Runtime begins with the last node that nothing reads. In this order it asks each tensor for its shape as soon
+    # as it is made, and frees it; in the other one it holds all of them.
+    for tensor, name in reversed(names.items()):
         part.graph.node.append(helper.make_node("Shape", [tensor], [name], name=f"{name}/node"))
         part.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT64, None))
     return part, names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Of each tensor: the reference's, the variant's, the layer's own, and the one that its runtime still holds.
-_COPIES = 4
+# Of each tensor: the reference's, and the variant's or the layer's own.
+_COPIES = 2
+# Of the largest tensor, while a runtime works on its way to those that are held.
+_IN_FLIGHT = 2
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -37,16 +40,26 @@ def group_tensors(
     """
     groups: list[list[str]] = []
     held: set[str] = set()
-    used = 0
+    held_bytes = own_bytes = largest = 0
     for tensor in tensors:
-        more = {tensor, *inputs[tensor]} - held
-        cost = _COPIES * sizes[tensor] + sum(sizes[name] for name in more if name != tensor)
-        if not groups or used + cost > budget_bytes:
+        read = {tensor, *inputs[tensor]}
+        more = sum(sizes[name] for name in read - held)
+        own, peak = own_bytes + sizes[tensor], max(largest, sizes[tensor])
+        if not groups or held_bytes + more + (_COPIES - 1) * own + _IN_FLIGHT * peak > budget_bytes:
             groups.append([])
-            held, used = set(), 0
-            more = {tensor, *inputs[tensor]}
-            cost = _COPIES * sizes[tensor] + sum(sizes[name] for name in more if name != tensor)
+            held, held_bytes, own, peak = set(), 0, sizes[tensor], sizes[tensor]
+            more = sum(sizes[name] for name in read)
         groups[-1].append(tensor)
-        held |= more
-        used += cost
+        held |= read
+        held_bytes, own_bytes, largest = held_bytes + more, own, peak
     return tuple(tuple(group) for group in groups)
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system, where the C library can: glibc keeps what it thinks it will need again.
+
+    Between groups of large tensors it keeps several times what is in use.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

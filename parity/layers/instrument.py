@@ -202,7 +202,7 @@ def _add(measured: Measured, expected: np.ndarray, answer: EngineAnswer) -> str:
         return f"the engine has it as {actual.dtype}"
     if actual.size != expected.size:
         return f"the engine has it in shape {actual.shape}, the model in {expected.shape}"
-    measured.update(expected, actual.reshape(expected.shape), None)
+    measured.update(expected, actual.reshape(expected.shape))
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,9 @@ from parity.layer_table import LayerReport
 from parity.layers.extract import cut, expose
 from parity.layers.floor import noise_floor_db, reduction_depth
 from parity.layers.grid import GridUse, activation_scales
-from parity.layers.groups import group_tensors
+from parity.layers.groups import give_memory_back, group_tensors
 from parity.layers.points import find_points
-from parity.layers.reference import float32_bytes, inputs_of, tensor_shapes
+from parity.layers.reference import OBSERVING, float32_bytes, inputs_of, tensor_shapes
 from parity.layers.roles import rank_sources, with_roles
 from parity.layers.rows import Measured, make_row
 from parity.options import SessionOptions
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from parity.layer_table import LayerRow
     from parity.layers.points import Point, Points
 
-Feeds = Callable[[], Iterable[Mapping[str, np.ndarray]]]
+Tensors = Mapping[str, np.ndarray]
+Feeds = Callable[[], Iterable[Tensors]]
 """Makes the feeds anew."""
 Told = Callable[[int, int], None]
 """Is told how many of how many groups are done."""
@@ -107,20 +108,35 @@ def _observe_group(
     alone, alone_names = cut(observed.rounded, tensors, boundary)
     needed = [value.name for value in alone.graph.input if value.name in boundary]
     measured = [_begin(observed, point, scales) for point in group]
-    backend = get_backend("onnxruntime")
+    backend, options = get_backend("onnxruntime"), replace(observed.rounded_options, keeps_memory=False)
     with ExitStack() as stack:
         wanted = list(dict.fromkeys([*tensors, *needed]))
-        model = stack.enter_context(backend.open(expose(observed.model, wanted), SessionOptions()))
-        rounded = stack.enter_context(backend.open(expose(observed.rounded, tensors), observed.rounded_options))
-        layers = stack.enter_context(backend.open(alone, observed.rounded_options))
+        model = stack.enter_context(backend.open(expose(observed.model, wanted), OBSERVING))
+        rounded = stack.enter_context(backend.open(expose(observed.rounded, tensors), options))
+        layers = stack.enter_context(backend.open(alone, options))
         for feed in feeds():
             expected = model.run(inputs_of(model, feed))
-            actual = rounded.run(inputs_of(rounded, feed))
-            own = layers.run(inputs_of(layers, {**feed, **expected}))
-            for one in measured:
-                name = one.point.tensor
-                one.update(expected[name], actual[name], own[alone_names[name]])
+            give_memory_back()
+            # One side after the other: what is held at a time is the reference's tensors and one other set of them.
+            _add_alone(measured, expected, layers.run(inputs_of(layers, {**feed, **expected})), alone_names)
+            give_memory_back()
+            _add_whole(measured, expected, rounded.run(inputs_of(rounded, feed)))
+            expected = {}
+            give_memory_back()
     return measured
+
+
+def _add_alone(measured: list[Measured], expected: Tensors, own: Tensors, names: Mapping[str, str]) -> None:
+    for one in measured:
+        wanted, found = expected[one.point.tensor], own[names[one.point.tensor]]
+        # How many rows a layer gives may hang on its values.
+        if wanted.size and found.shape == wanted.shape:
+            one.add_alone(wanted, found)
+
+
+def _add_whole(measured: list[Measured], expected: Tensors, actual: Tensors) -> None:
+    for one in measured:
+        one.update(expected[one.point.tensor], actual[one.point.tensor])
 
 
 def _begin(observed: Observed, point: Point, scales: Mapping[str, float]) -> Measured:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parity.layer_table import Role
+from parity.layer_table import Role, lost_db
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,22 +51,6 @@ def doubtful_rows(rows: Sequence[LayerRow], most: int) -> tuple[LayerRow, ...]:
     losses = {row.position: lost_db(row, by_tensor) for row in rows if not _is_sick(row)}
     worst = [row for row in rows if losses.get(row.position, 0.0) > _SOURCE_LOSS_DB]
     return tuple(sorted(worst, key=lambda row: -losses[row.position])[:most])
-
-
-def lost_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
-    """Return how many dB of what a layer could keep are gone behind it, 0 or more.
-
-    It could keep the worst of what reaches it, and no more than its floor.
-    """
-    could = min(_arriving_db(row, by_tensor), row.floor_db)
-    if math.isnan(row.inherited.sqnr_db) or math.isnan(could):
-        return 0.0
-    return max(0.0, could - row.inherited.sqnr_db)
-
-
-def _arriving_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
-    arriving = [by_tensor[name].inherited.sqnr_db for name in row.inputs if name in by_tensor]
-    return min((value for value in arriving if not math.isnan(value)), default=math.inf)
 
 
 def _makes_nonfinite(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> bool:

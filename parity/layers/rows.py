@@ -38,11 +38,11 @@ class Measured:
     has_injected: bool = False
 
     def __post_init__(self) -> None:
-        self.inherited = TensorComparison(UNJUDGED, self.precision, same_dtype=False)
-        self.injected = TensorComparison(UNJUDGED, self.precision, same_dtype=False)
+        self.inherited = TensorComparison(UNJUDGED, self.precision, same_dtype=False, percentiles=False)
+        self.injected = TensorComparison(UNJUDGED, self.precision, same_dtype=False, percentiles=False)
 
-    def update(self, expected: np.ndarray, actual: np.ndarray, alone: np.ndarray | None) -> None:
-        """Add one feed: the reference's tensor, the variant's, and the layer's own on the reference's inputs.
+    def update(self, expected: np.ndarray, actual: np.ndarray) -> None:
+        """Add one feed: the reference's tensor, and the variant's.
 
         Raises
         ------
@@ -54,8 +54,6 @@ class Measured:
             return
         self.is_empty = False
         self.inherited.update(actual, expected)
-        if alone is not None and alone.shape == expected.shape:
-            self.add_alone(expected, alone)
         if self.grid is not None:
             self.grid.update(expected)
 

@@ -41,7 +41,7 @@ def hoist_constants(graph: GraphProto) -> None:
     for node in graph.node:
         for subgraph in subgraphs(node):
             hoist_constants(subgraph)
-        tensor = _constant_tensor(node)
+        tensor = constant_tensor(node)
         if tensor is None:
             nodes.append(node)
         else:
@@ -50,7 +50,8 @@ def hoist_constants(graph: GraphProto) -> None:
     replace_nodes(graph, nodes)
 
 
-def _constant_tensor(node: NodeProto) -> TensorProto | None:
+def constant_tensor(node: NodeProto) -> TensorProto | None:
+    """Return a copy of the dense tensor that a Constant node holds; None for other nodes, strings and sparse ones."""
     if node.op_type != "Constant" or not node.attribute:
         return None
     attribute = node.attribute[0]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import onnx
+
 from parity.errors import PrecisionError
 from parity.precision.scope import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onnx import GraphProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
@@ -30,6 +32,15 @@ def name_nodes(graph: GraphProto) -> None:
         if not node.name or node.name in seen:
             node.name = unused_name(f"{node.op_type}_{number}", taken)
         seen.add(node.name)
+
+
+def with_names(model: ModelProto) -> ModelProto:
+    """Return a copy of a model in which every node has a name of its own."""
+    # A keep-list names nodes; the parser calls layers by their nodes' names, and an unnamed node's layer by a number.
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    name_nodes(named.graph)
+    return named
 
 
 def unused_name(wanted: str, taken: set[str]) -> str:

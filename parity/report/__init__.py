@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from parity.report.layers import LayerView
 from parity.report.machine import summary_json
 from parity.report.terminal import print_run
 from parity.report.writing import write_text
@@ -16,13 +17,14 @@ from parity.results import load_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["print_run", "render", "summary_json", "write_text"]
+__all__ = ["LayerView", "print_run", "render", "summary_json", "write_text"]
 
 
 def render(folder: Path) -> list[Path]:
     """Write ``outputs.csv``, ``summary.md`` and ``report.html`` into a run's folder and return their paths.
 
-    ``census.csv``, ``invariants.csv``, ``figures.csv``, ``detections.csv`` and ``latency.csv`` stand beside them where
+    ``census.csv``, ``invariants.csv``, ``figures.csv``, ``detections.csv``, ``layers.csv`` and ``latency.csv`` stand
+    beside them where
     the run has such rows. All are made before the first is written: a run that cannot be rendered leaves nothing
     half-written.
 
@@ -34,6 +36,7 @@ def render(folder: Path) -> list[Path]:
     from parity.report.decoded_csv import detections_csv, figures_csv
     from parity.report.html import report_html
     from parity.report.latency import latency_csv
+    from parity.report.layers_csv import layers_csv
     from parity.report.markdown import summary_markdown
     from parity.report.pictures import embedded_pictures
     from parity.report.tables import census_csv, invariants_csv, outputs_csv
@@ -46,6 +49,7 @@ def render(folder: Path) -> list[Path]:
         "figures.csv": figures_csv(run),
         "detections.csv": detections_csv(run),
         "latency.csv": latency_csv(run),
+        "layers.csv": layers_csv(run),
         "summary.md": summary_markdown(run),
         "report.html": report_html(run, embedded_pictures(run, folder if folder.is_dir() else folder.parent)),
     }

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from parity.report import figures
 from parity.report.decoded import decoded_notes, decoded_tables
 from parity.report.engines import engine_notes, engine_tables
+from parity.report.layer_curve import HEIGHT, LEFT, RIGHT, WIDTH, layer_curve
+from parity.report.layers import layer_notes, layer_outcomes, layer_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +55,9 @@ def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Pictu
         notes=_notes(run),
         pictures=pictures,
         has_decoded=any(outcome.decoded for outcome in outcomes),
-        tables=engine_tables(run),
+        tables=[*layer_tables(run), *engine_tables(run)],
+        curves={o.key: curve for o, report in layer_outcomes(run) if (curve := layer_curve(report))},
+        curve_box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT},
         has_several_checks=figures.has_several_checks(run),
         forecast_note=figures.FORECAST_NOTE if figures.has_forecast(run) else "",
     )
@@ -61,7 +65,7 @@ def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Pictu
 
 def _notes(run: Run) -> list[tuple[str, str]]:
     found = figures.output_notes(run.outcomes), decoded_notes(run), figures.variant_notes(run.outcomes)
-    return [note for notes in (*found, engine_notes(run)) for note in notes]
+    return [note for notes in (*found, layer_notes(run), engine_notes(run)) for note in notes]
 
 
 def _decoded_tables(outcome: Outcome) -> list[Table]:

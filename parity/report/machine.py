@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from parity.report.figures import worst_first
+from parity.report.layers import source_sentences
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.agreement import DecodedRecord, JudgedFigure
     from parity.latency_table import LatencyRecord, Measurement
+    from parity.layer_table import LayerReport
     from parity.results import Outcome, Run, TensorOutcome, Triangulation
 
 
@@ -37,6 +40,32 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
         "outputs": [_tensor(tensor) for tensor in outcome.tensors],
         **({"decoded": _decoded(outcome.decoded)} if outcome.decoded else {}),
         **_engine(outcome),
+        **({"layers": _layers(outcome.layers)} if outcome.layers else {}),
+        **_causes(outcome),
+    }
+
+
+def _layers(report: LayerReport) -> dict[str, object]:
+    """Return what a layer report says beside its rows, which ``layers.csv`` and ``run.json`` have."""
+    by_position = {row.position: row for row in report.rows}
+    names = ("position", "role", "layer", "nodes", "tensor")
+    sources = [by_position[position] for position in report.sources]
+    return {
+        **{name: getattr(report, name) for name in ("validity", "validity_reason", "coverage", "notes")},
+        "row_count": len(report.rows),
+        "unobserved_count": len(report.unobserved),
+        "sources": [{name: getattr(row, name) for name in names} for row in sources],
+        "sentences": source_sentences(report),
+    }
+
+
+def _causes(outcome: Outcome) -> dict[str, object]:
+    """Return the likely causes of a failure; nothing where none were looked for."""
+    if not outcome.diagnoses and not outcome.diagnosis_notes:
+        return {}
+    return {
+        "diagnoses": [asdict(diagnosis) for diagnosis in outcome.diagnoses],
+        "diagnosis_notes": outcome.diagnosis_notes,
     }
 
 

@@ -25,6 +25,7 @@ from parity.report.figures import (
     worst_first,
     worst_tensors,
 )
+from parity.report.layers import layer_notes, layer_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,7 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
     rows = [_row(outcome) for outcome in worst_first(run)]
     failures = [_failure(outcome) for outcome in failed(run)]
     notes = [f"- {_inline(subject)}: {_inline(note)}\n" for subject, note in _notes(run)]
-    tables = [*decoded_tables(decoded_outcomes(run)), *engine_tables(run)]
+    tables = [*decoded_tables(decoded_outcomes(run)), *engine_tables(run), *layer_tables(run)]
     room = max_bytes * (_OTHERS_SHARE if tables else 1.0)
     parts = [
         f"# {SIGNS[run_verdict(run)]} parity: {_inline(verdict_line(run))}\n\nRun {_inline(run.name)}.\n\n",
@@ -68,14 +69,20 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
 
 def _notes(run: Run) -> list[tuple[str, str]]:
     # What was seen in outputs comes first: it may make a reader doubt a pass.
-    return [*output_notes(run.outcomes), *decoded_notes(run), *variant_notes(run.outcomes), *engine_notes(run)]
+    return [
+        *output_notes(run.outcomes),
+        *decoded_notes(run),
+        *layer_notes(run),
+        *variant_notes(run.outcomes),
+        *engine_notes(run),
+    ]
 
 
 def _table_section(table: Table, max_bytes: int) -> str:
     ruler = (("---:" if column in table.numeric else "---") for column in range(len(table.headings)))
     head = f"{table.note}\n\n| {' | '.join(map(_inline, table.headings))} |\n|{'|'.join(ruler)}|\n"
     rows = [f"| {' | '.join(map(_inline, row))} |\n" for row in table.rows]
-    return _section(table.title, head + _within(rows, max_bytes, "more rows are in report.html"))
+    return _section(_inline(table.title), head + _within(rows, max_bytes, "more rows are in report.html"))
 
 
 def _section(title: str, body: str) -> str:

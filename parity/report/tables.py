@@ -69,7 +69,7 @@ def outputs_csv(run: Run) -> str:
 
 
 def _has_own_table(outcome: Outcome) -> bool:
-    return bool(outcome.census or outcome.invariants or outcome.decoded or outcome.latency)
+    return bool(outcome.census or outcome.invariants or outcome.decoded or outcome.layers or outcome.latency)
 
 
 def census_csv(run: Run) -> str:

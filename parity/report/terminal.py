@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from parity.diagnosis import diagnosis_lines
 from parity.report.decoded import decoded_notes
 from parity.report.decoded_headlines import HEADLINES, headline_cells
 from parity.report.engines import origin_table
@@ -26,6 +27,7 @@ from parity.report.figures import (
     worst_tensors,
 )
 from parity.report.latency import latency_notes, latency_table
+from parity.report.layers import LayerView, layer_lines, layer_outcomes, offenders_table, source_sentences
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from parity.results import Outcome, Run
 
 MAX_WIDTH = 100
+_DEFAULT_VIEW = LayerView()
 _HEADINGS = ("case", "variant", "verdict", "worst output", "SQNR dB", "headroom", "mismatches")
 _FIGURES = _HEADINGS[4:]
 _CHECK_HEADINGS = ("case", "variant", "check", "verdict", "what was found")
@@ -50,6 +53,7 @@ _ELLIPSIS = "..."
 _MAX_FAILURES = 10
 _MAX_OUTPUT_NOTES = 10
 _MAX_MESSAGE_LINES = 20
+_MAX_CAUSES = 2
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -68,9 +72,13 @@ _ASCII_SIGNS = {
 }
 
 
-def print_run(run: Run, report: Path, stream: TextIO) -> None:
-    """Print a run: the table, what failed, what the figures prove, the verdict; the report's path last."""
+def print_run(run: Run, report: Path, stream: TextIO, view: LayerView = _DEFAULT_VIEW) -> None:
+    """Print a run: the table, what failed, what the figures prove, the verdict; the report's path last.
+
+    ``view`` says which rows of layer reports are shown.
+    """
     console = console_of(stream)
+    _print_layers(run, console, view)
     for table in _tables(run, _signs(stream), console.width):
         console.print(table)
         console.print()
@@ -83,6 +91,19 @@ def print_run(run: Run, report: Path, stream: TextIO) -> None:
     verdict = run_verdict(run)
     console.print(line_of(f"{_signs(stream)[verdict]} {verdict_line(run)}", _COLOURS[verdict]))
     console.print(line_of(f"report: {report}"), soft_wrap=True)
+
+
+def _print_layers(run: Run, console: Console, view: LayerView) -> None:
+    for outcome, report in layer_outcomes(run):
+        lines = [place(outcome), *layer_lines(report), *source_sentences(report)[: view.top]]
+        for line in lines:
+            console.print(line_of(line))
+        table = offenders_table(report, view)
+        if table.rows:
+            console.print()
+            console.print(plain_table(table.headings, table.rows, table.numeric))
+            console.print(line_of(f"{table.note}; layers.csv has all figures of all"))
+        console.print()
 
 
 def console_of(stream: TextIO) -> Console:
@@ -206,9 +227,12 @@ def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
 
 def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
     # A disagreement is told whole in the report; what kept a judgement from being made is to be mended here and now.
-    text = outcome.message if outcome.verdict is Verdict.ERROR else outcome.headline
+    # Of layers the next command is what a reader came for.
+    text = outcome.message if outcome.verdict is Verdict.ERROR or outcome.layers else outcome.headline
     first, *more = text.splitlines()[:_MAX_MESSAGE_LINES] or [outcome.headline]
     lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
+    lines += [f"    {line}" for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]
+    lines += [f"    left out: {note}" for note in outcome.diagnosis_notes]
     if outcome.replay:
         lines.append(f"    {outcome.replay}")
     return lines

@@ -7,11 +7,12 @@ from parity.runner.folder import RunFolder, create_run_folder
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.run import OpenRun, open_run, run_cases
 from parity.runner.selection import select_variants, variant_label
-from parity.runner.settings import JudgeSettings, Origin, RunSettings, cache_folder
+from parity.runner.settings import JudgeSettings, LayerSettings, Origin, RunSettings, cache_folder
 
 __all__ = [
     "CaseJudge",
     "JudgeSettings",
+    "LayerSettings",
     "OpenRun",
     "Origin",
     "Progress",

@@ -7,6 +7,7 @@ import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parity.errors import ParityError, RunError
@@ -14,28 +15,41 @@ from parity.graph import HALF_DTYPES, model_interface
 from parity.results import Outcome
 from parity.runner.decoded_observer import DecodedObserver
 from parity.runner.decoded_reference import DecodedReference
+from parity.runner.diagnosing import failed_outcome, with_diagnoses
 from parity.runner.engine_judge import judge_engine
+from parity.runner.layer_judge import judge_layers
 from parity.runner.message import failure_text, not_judged, with_error
 from parity.runner.observers import Answer, OutputsObserver, observe
 from parity.runner.planned import PlannedVariant, plan_variant, typed_inputs
 from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.replay import FeedNote, write_feed
 from parity.runner.rounded import RoundedOutputs
-from parity.runner.selection import DECODED, OUTPUTS, checks_of, is_engine_backend, reason_to_skip, variant_label
+from parity.runner.selection import (
+    DECODED,
+    LAYERS,
+    OUTPUTS,
+    checks_of,
+    is_engine_backend,
+    reason_to_skip,
+    variant_label,
+)
 from parity.runner.settings import JudgeSettings, Origin, relative_path
 from parity.runner.store import TensorStore
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    import numpy as np
 
     from parity.backends import Backend
     from parity.case import Case, Variant
     from parity.results import CaseRecord
     from parity.runner.folder import RunFolder
     from parity.runner.observers import Judged, Observer
+    from parity.runner.store import StoredTensors
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +60,11 @@ CASE = "case"
 def open_case_judge(case: Case, settings: JudgeSettings | None = None) -> CaseJudge:
     """Return a judge of a case's variants; close it to free its temporary folder."""
     return CaseJudge(case, settings or JudgeSettings())
+
+
+def checks_made(case: Case, backend: str, settings: JudgeSettings) -> tuple[str, ...]:
+    """Return the checks that each variant of a case goes through on a backend of this name, in their order."""
+    return (LAYERS,) if settings.layers is not None else checks_of(backend, decodes=case.decoding is not None)
 
 
 class CaseJudge:
@@ -64,11 +83,17 @@ class CaseJudge:
         self._planned: dict[str, PlannedVariant] = {}
         self._rounded: dict[str, RoundedOutputs] = {}
         self._decoded: DecodedReference | None = None
+        self._worst_feeds: dict[tuple[str, str], int | None] = {}
+        self._engine_answers: dict[str, dict[int, StoredTensors]] = {}
 
     @property
     def record(self) -> CaseRecord | None:
         """What the case is made of, as soon as its feeds and reference are made."""
         return self._prepared.record if isinstance(self._prepared, PreparedCase) else None
+
+    def checks_on(self, backend: str) -> tuple[str, ...]:
+        """Return the checks that each variant goes through on a backend of this name."""
+        return checks_made(self._case, backend, self._settings)
 
     def judge_variant(self, variant: Variant, backend: Backend, folder: RunFolder | None = None) -> Iterator[Outcome]:
         """Yield an outcome for each check of a variant; whatever goes wrong is in the outcome.
@@ -83,7 +108,7 @@ class CaseJudge:
         RunError
             The failing feed cannot be written: there is no sense in going on.
         """
-        checks = checks_of(backend.name, decodes=self._case.decoding is not None)
+        checks = self.checks_on(backend.name)
         pending = {check: self._blank(variant, backend, check) for check in checks}
         if reason := reason_to_skip(variant, backend):
             yield from (replace(o, verdict=Verdict.SKIPPED, headline=reason, message=reason) for o in pending.values())
@@ -102,6 +127,21 @@ class CaseJudge:
             if self._settings.debug:
                 raise
             yield from self._told(pending, error, start)
+
+    def diagnose(self, variant: Variant, outcomes: Sequence[Outcome]) -> Outcome | None:
+        """Return the failed outcome of a variant with the likely causes of its failure; None where none failed.
+
+        Parameters
+        ----------
+        outcomes
+            What ``judge_variant`` yielded for the variant.
+        """
+        failed = failed_outcome(outcomes)
+        if failed is None or self._settings.layers is not None or self._settings.diagnosis_s <= 0:
+            return None
+        worst = self._worst_feeds.get((failed.variant, failed.check))
+        answers = self._engine_answers.get(failed.variant)
+        return with_diagnoses(failed, outcomes, self._planned[variant.name], worst, self._settings, engine=answers)
 
     def _told(self, pending: dict[str, Outcome], error: Exception, start: float) -> Iterator[Outcome]:
         """Yield the outcomes that an error left open: the first tells it, the others that they depended on that one."""
@@ -146,24 +186,46 @@ class CaseJudge:
     ) -> Iterator[Outcome]:
         planned = self._plan(variant)
         tell = Teller(self._case, planned, folder, self._settings.origin)
+        if LAYERS in pending:
+            yield tell(
+                (judge_layers(planned, backend, pending[LAYERS], self._rounded_of(planned), self._settings), None)
+            )
+            return
+        for judged in self._judged(planned, backend, folder, pending, tell):
+            self._worst_feeds[judged[0].variant, judged[0].check] = judged[1]
+            yield tell(judged)
+
+    def _rounded_of(self, planned: PlannedVariant) -> RoundedOutputs:
+        assert self._store is not None
+        return self._rounded.setdefault(planned.variant.name, RoundedOutputs(planned, self._settings, self._store))
+
+    def _judged(
+        self,
+        planned: PlannedVariant,
+        backend: Backend,
+        folder: RunFolder | None,
+        pending: dict[str, Outcome],
+        tell: Teller,
+    ) -> Iterator[Judged]:
         observers = self._observers(planned, folder)
         if not is_engine_backend(backend):
-            yield from map(tell, judge_forecast(planned, backend, self._settings, dict(pending), observers))
+            yield from judge_forecast(planned, backend, self._settings, dict(pending), observers)
             return
-        assert self._store is not None
-        rounded = self._rounded.setdefault(variant.name, RoundedOutputs(planned, self._settings, self._store))
-        yield from map(
-            tell,
-            judge_engine(
-                planned,
-                backend,
-                dict(pending),
-                rounded,
-                observers,
-                timeout_s=self._settings.build_timeout_s,
-                command=tell.command(pending[OUTPUTS]),
-            ),
+        yield from judge_engine(
+            planned,
+            backend,
+            dict(pending),
+            self._rounded_of(planned),
+            observers,
+            timeout_s=self._settings.build_timeout_s,
+            command=tell.command(pending[OUTPUTS]),
+            keep=None if self._settings.diagnosis_s <= 0 else partial(self._keep, pending[OUTPUTS].variant),
         )
+
+    def _keep(self, label: str, feed: int, outputs: Mapping[str, np.ndarray]) -> None:
+        """Set what an engine answers aside: which feed fails most is known after the last one."""
+        assert self._store is not None
+        self._engine_answers.setdefault(label, {})[feed] = self._store.put(outputs)
 
     def _observers(self, planned: PlannedVariant, folder: RunFolder | None) -> dict[str, Observer]:
         """Return what looks at a variant's outputs beside the ``outputs`` check."""
@@ -179,6 +241,7 @@ class CaseJudge:
         self._prepared = self._decoded = None
         self._planned.clear()
         self._rounded.clear()
+        self._engine_answers.clear()
         self._stack.close()
 
     def __enter__(self) -> CaseJudge:
@@ -244,7 +307,8 @@ class Teller:
 
     def command(self, outcome: Outcome, feed: Path | None = None) -> str:
         """Return the command that judges an outcome's variant again, on a saved feed where one is given."""
-        words = ["parity", "run", relative_path(self.case.folder)]
+        is_of_layers = outcome.check == LAYERS and outcome.verdict is Verdict.FAIL
+        words = ["parity", "repair" if is_of_layers else "run", relative_path(self.case.folder)]
         words += self.origin.words(self.planned.variant, outcome.variant.rpartition("@")[2])
         words += ["--feed", relative_path(feed)] if feed else []
         return shlex.join(words)

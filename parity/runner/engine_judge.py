@@ -16,7 +16,7 @@ from parity.runner.planned import typed_inputs
 from parity.runner.selection import CENSUS, DECODED, INVARIANTS, OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from parity.runner.planned import PlannedVariant
     from parity.runner.reference import StoredFeed
     from parity.runner.rounded import RoundedOutputs
+
+    Keep = Callable[[int, Mapping[str, np.ndarray]], None]
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32"})
 _INVARIANT_FEEDS = 2
@@ -42,6 +44,7 @@ def judge_engine(
     *,
     timeout_s: float,
     command: str,
+    keep: Keep | None = None,
 ) -> Iterator[Judged]:
     """Build or load a variant's engine and yield an outcome for each check of ``blanks``, in their order.
 
@@ -56,6 +59,8 @@ def judge_engine(
         The longest that building the engine may take.
     command
         Runs this variant again: the last line of a failure's message.
+    keep
+        Is shown the engine's outputs for each feed, by the feed's number.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def judge_engine(
     """
     request = engine_request(planned)
     with backend.open_engine(request, timeout_s) as session:
-        trial = _Trial(planned, request, session, rounded, command)
+        trial = _Trial(planned, request, session, rounded, command, keep)
         filled = {check: replace(blank, model=planned.record) for check, blank in blanks.items()}
         for judged, worst in chain(_judge_answers(trial, observers, filled), _judge_engine_itself(trial, filled)):
             yield replace(judged, engine=session.record), worst
@@ -81,6 +86,7 @@ class _Trial:
     session: EngineSession
     rounded: RoundedOutputs
     command: str
+    keep: Keep | None
 
     def feeds(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the case's feeds in the engine's dtypes."""
@@ -92,6 +98,8 @@ class _Trial:
         for number, (feed, inputs) in enumerate(zip(self.planned.prepared.feeds, self.feeds(), strict=True)):
             # Twice with other patterns in the buffers, on one feed: what stays unwritten there stays so on all.
             answer = self.session.infer(inputs, find_unwritten=number == 0)
+            if self.keep is not None:
+                self.keep(feed.number, answer.outputs)
             yield feed, Answer(answer.outputs, answer.unwritten)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto
-
 from parity.backends.engine import EngineFile, EngineRequest, NetworkSource, OnnxSource
 from parity.build_options import Quantization, ShapeProfile
 from parity.case.user_code import split_function
-from parity.precision.names import kept_nodes, name_nodes
+from parity.precision.names import kept_nodes, with_names
 
 if TYPE_CHECKING:
     from parity.backends.engine import EngineSource, Profile
@@ -45,21 +43,13 @@ def _source(planned: PlannedVariant) -> EngineSource:
     if variant.network:
         file, function = split_function(variant.network)
         return NetworkSource(planned.case.folder / file, function, variant.weights)
-    named = _with_names(planned.prepared.model)
+    named = with_names(planned.prepared.model)
     return OnnxSource(
         named,
         planned.made.typed,
         tuple(sorted(kept_nodes(named.graph, variant.options.keep))),
         planned.is_own,
     )
-
-
-def _with_names(model: ModelProto) -> ModelProto:
-    # A keep-list names nodes; the parser calls layers by their nodes' names, and an unnamed node's layer by a number.
-    named = ModelProto()
-    named.CopyFrom(model)
-    name_nodes(named.graph)
-    return named
 
 
 def _profiles(planned: PlannedVariant) -> tuple[Profile, ...]:

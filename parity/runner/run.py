@@ -15,13 +15,13 @@ from parity.environment import describe_environment
 from parity.errors import FeedError, ParityError, RunError
 from parity.graph import hash_model, load_model
 from parity.results import CaseRecord, Environment, Outcome, Run
-from parity.runner.case_judge import CASE, open_case_judge
+from parity.runner.case_judge import CASE, checks_made, open_case_judge
 from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
 from parity.runner.given_engines import with_engines
 from parity.runner.message import with_error
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.replay import read_feed
-from parity.runner.selection import checks_of, require_known, select_variants, variant_label, workers_of
+from parity.runner.selection import require_known, select_variants, variant_label, workers_of
 from parity.runner.settings import selection_of, with_selection
 from parity.verdict import Verdict
 
@@ -118,10 +118,6 @@ class PlannedCase:
     case: Case
     variants: tuple[tuple[Variant, Backend], ...]
 
-    def checks_on(self, backend: Backend) -> tuple[str, ...]:
-        """Return the checks that each variant goes through on a backend."""
-        return checks_of(backend.name, decodes=self.case.decoding is not None)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -165,7 +161,7 @@ class OpenRun:
         self._save(self.run)
         progress.start(
             len(self._plan.broken)
-            + sum(len(planned.checks_on(backend)) for planned, variants in pending for _, backend in variants)
+            + sum(len(self._checks(planned, backend)) for planned, variants in pending for _, backend in variants)
         )
         try:
             for outcome in self._plan.broken:
@@ -182,16 +178,23 @@ class OpenRun:
             for variant, backend in planned.variants
             if any(
                 (planned.case.name, variant_label(variant.name, backend.name), check) not in done
-                for check in planned.checks_on(backend)
+                for check in self._checks(planned, backend)
             )
         ]
+
+    def _checks(self, planned: PlannedCase, backend: Backend) -> tuple[str, ...]:
+        return checks_made(planned.case, backend.name, self._settings)
 
     def _judge_case(self, case: Case, variants: Sequence[tuple[Variant, Backend]], progress: Progress) -> None:
         with open_case_judge(case, self._settings) as judge:
             for variant, backend in variants:
                 progress.begin(f"{case.name} {variant_label(variant.name, backend.name)}")
+                outcomes = []
                 for outcome in judge.judge_variant(variant, backend, self.folder):
                     self._record(outcome, progress, judge.record)
+                    outcomes.append(outcome)
+                if diagnosed := judge.diagnose(variant, outcomes):
+                    self._save(self.run.with_outcome(diagnosed))
 
     def _record(self, outcome: Outcome, progress: Progress, record: CaseRecord | None = None) -> None:
         run = self.run if record is None else _with_case(self.run, record)

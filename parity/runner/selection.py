@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from parity.case import Case, Variant
     from parity.results import WorkerRecord
 
-OUTPUTS, DECODED, CENSUS, INVARIANTS = "outputs", "decoded", "census", "invariants"
+OUTPUTS, DECODED, CENSUS, INVARIANTS, LAYERS = "outputs", "decoded", "census", "invariants", "layers"
 
 FORECAST_CHECKS = (OUTPUTS, DECODED)
 PROVIDER_CHECKS = (OUTPUTS, DECODED, INVARIANTS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from parity.backends import TensorRTSettings
 from parity.errors import RunError
+from parity.layers.groups import free_memory_bytes
 from parity.options import Provider, SessionOptions
 from parity.runner.selection import variant_label
 from parity.tolerance import Precision
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
     from parity.case import Variant
 
+
+_MEMORY_SHARE = 4
+
+DIAGNOSIS_S = 60.0
+"""What looking for causes may take, unless it is said."""
 
 MADE_BY = "made_by"
 """The key of a selection that tells which other program made the run, and resumes it."""
@@ -55,6 +61,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerSettings:
+    """How layers are observed.
+
+    Attributes
+    ----------
+    memory_bytes
+        For the tensors that are held at a time; a quarter of what is free if None.
+    """
+
+    memory_bytes: int | None = None
+
+    @property
+    def budget_bytes(self) -> int:
+        """The budget as a number."""
+        return self.memory_bytes or free_memory_bytes() // _MEMORY_SHARE
+
+
+@dataclass(frozen=True, slots=True)
 class JudgeSettings:
     """How one case is judged.
 
@@ -74,6 +98,10 @@ class JudgeSettings:
         The longest that building one engine may take.
     origin
         What the next command of a message names beside the case.
+    layers
+        Layers are observed, in place of all other checks; None where they are not.
+    diagnosis_s
+        The longest that looking for the causes of one variant's failure may take; 0 looks for none.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -83,6 +111,8 @@ class JudgeSettings:
     debug: bool = False
     build_timeout_s: float = 3600.0
     origin: Origin = field(default_factory=Origin)
+    layers: LayerSettings | None = None
+    diagnosis_s: float = DIAGNOSIS_S
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -164,6 +194,7 @@ def selection_of(settings: RunSettings) -> dict[str, list[str]]:
         "tensorrt_python": list(settings.tensorrt.interpreters),
         "engines": [relative_path(path) for path in settings.engines],
         "engine_precision": [] if settings.engine_precision is None else [str(settings.engine_precision)],
+        **({} if judging.layers is None else {MADE_BY: ["parity layers"]}),
     }
 
 

@@ -41,6 +41,7 @@ SKIPPED = {
 EXIT_CODES = {
     "parity run reports/hot_classifier": 1,
     "pytest reports/hot_classifier": 1,
+    "parity layers reports/hot_classifier": 1,
     "parity report reports/samples/": 1,
     "polygraphy run --load-outputs": 1,
     "int9": 2,

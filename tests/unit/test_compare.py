@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tracemalloc
 from fractions import Fraction
@@ -614,3 +615,16 @@ def test_atol_in_units_of_the_rms_is_scaled_by_the_reference():
     tolerance = Tolerance(0.0, 0.1, "a tenth of the rms", atol_unit="rms")
     assert measure(expected + 0.099 * rms, expected, tolerance).mismatch_count == 0
     assert measure(expected + 0.101 * rms, expected, tolerance).mismatch_count == 2
+
+
+def test_without_percentiles_every_other_figure_is_the_same():
+    actual, expected = np.random.default_rng(0).standard_normal((2, 300, 1000)).astype(np.float32)
+    found = []
+    for percentiles in (True, False):
+        comparison = TensorComparison(Tolerance(0.1, 0.1, "an example"), Precision.FP16, percentiles=percentiles)
+        comparison.update(actual, expected)
+        found.append(comparison.result())
+    with_them, without = found
+    assert math.isnan(without.p50_absolute)
+    names = ("p50_absolute", "p99_absolute", "p999_absolute")
+    assert dataclasses.replace(without, **{name: getattr(with_them, name) for name in names}) == with_them

@@ -27,6 +27,7 @@ from parity.checks.triangulation import CLEAN_ENGINE_DB, MARGIN_DB
 from parity.cli import app
 from parity.decoded import Task
 from parity.detect.gates import Gate, default_gates
+from parity.diagnosis import Diagnosis
 from parity.difference import Element, Side, TensorDifference
 from parity.latency_table import (
     GpuConditions,
@@ -36,9 +37,11 @@ from parity.latency_table import (
     LayerLatency,
     Measurement,
 )
+from parity.layer_table import LayerError, LayerReport, LayerRow, Quantized, Role, Validity
 from parity.pytest_settings import add_options
 from parity.report.decoded_csv import DETECTIONS_COLUMNS, FIGURES_COLUMNS
 from parity.report.latency import LATENCY_COLUMNS
+from parity.report.layers_csv import LAYERS_COLUMNS
 from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
 from parity.results import (
     BuildMessage,
@@ -165,6 +168,7 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
         *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
         *(DecodedRecord, JudgedFigure, Figure, Finding, BoxRecord, ImageAgreement, ClassAgreement),
         *(LatencyRecord, LatencyMode, Measurement, LatencyStatistics, GpuConditions, JudgedBudget, LayerLatency),
+        *(LayerReport, LayerRow, LayerError, Quantized, Diagnosis),
     ],
 )
 def test_the_page_on_reports_has_every_field_of_a_run(kind: type) -> None:
@@ -218,6 +222,20 @@ def test_the_page_on_latency_shows_valid_budgets() -> None:
     mistakes = Mistakes()
     parse_table(CaseTable, tomllib.loads(example), mistakes)
     assert {mistake.path for mistake in mistakes.found} == {"model", "inputs"}
+
+
+def test_the_page_on_reports_has_every_column_of_layers() -> None:
+    page = section(read("docs/reports.md"), "## Tables of layers")
+    assert {name for name in LAYERS_COLUMNS if f"`{name}`" not in page} == set()
+
+
+def test_the_page_on_layers_has_every_role_validity_and_option() -> None:
+    page = read("docs/layers.md")
+    assert {row[0] for row in table(page, "role")} == {f"`{role}`" for role in Role}
+    assert {word for word in Validity if str(word).upper() not in page} == set()
+    command = typer.main.get_command(app).commands["layers"]  # type: ignore[attr-defined]
+    known = {max(option.opts, key=len) for option in command.params if option.param_type_name == "option"}
+    assert set(option_names(table(page, "option"))) == known - {"--help"}
 
 
 def test_the_example_on_the_page_on_reports_draws_a_picture() -> None:

@@ -135,7 +135,7 @@ def test_only_layers_where_the_error_grows_are_built_alone_and_no_more_than_aske
 
 def test_a_budget_splits_the_builds_where_outputs_are_marked_and_changes_no_figure() -> None:
     whole = observe(network())
-    split = observe(network(), budget_bytes=3 * 4 * TENSOR_BYTES)
+    split = observe(network(), budget_bytes=(3 * 2 + 2) * TENSOR_BYTES)
     assert (whole.build_count, split.build_count) == (1, 3)
     assert [row.tensor for row in split.rows] == [row.tensor for row in whole.rows]
     assert all(row.inherited.sqnr_db > 55 for row in split.rows)
@@ -144,7 +144,7 @@ def test_a_budget_splits_the_builds_where_outputs_are_marked_and_changes_no_figu
 def test_a_budget_splits_the_runs_of_debug_tensors_and_not_the_build() -> None:
     with open_backend("10.16.1.11") as (backend, worker):
         observed = ObservedEngine(network(), request_for(network()))
-        report = observe_engine(observed, backend, feeds, Limits(3 * 4 * TENSOR_BYTES, 60.0))
+        report = observe_engine(observed, backend, feeds, Limits((3 * 2 + 2) * TENSOR_BYTES, 60.0))
         asked = [asked.fields["debug"] for asked in worker.asked if "debug" in asked.fields]
     assert report.build_count == 1
     assert [sorted(names) for names in asked[::2]] == [["a0", "t0", "t1"], ["a1", "a2", "t2"], ["t3"]]

@@ -108,3 +108,13 @@ def test_a_cut_layer_computes_what_it_computes_in_the_whole_graph(precision: Pre
 def test_a_matrix_has_its_rank_left_open() -> None:
     part = expose(model_of([node("MatMul", ["x", "x"], ["y"], "square")], [value("x", 2)], [value("y", 2)]), ["y"])
     assert run(part, {"x": np.eye(2, dtype=np.float32)})["y"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_the_shapes_of_a_deep_chain_are_asked_for_without_holding_its_tensors() -> None:
+    # What is asked for last is made first: the order that frees each tensor as soon as its shape is known.
+    model = pointwise(*["Relu"] * 3)
+    tensors = [node.output[0] for node in model.graph.node]
+    part, names = expose_shapes(model, tensors)
+    asked = [node.input[0] for node in part.graph.node if node.op_type == "Shape"]
+    assert asked == tensors[::-1]
+    assert [value.name for value in part.graph.output] == [names[tensor] for tensor in asked]

@@ -1,0 +1,99 @@
+"""What the commands share: options, errors as sentences, progress.
+
+Nothing of the package is loaded before a command is chosen, so that ``parity --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity.errors import ParityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from parity.runner import OpenRun, Progress
+
+COULD_NOT_JUDGE = 2
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class BackendName(StrEnum):
+    """What ``--backend`` takes."""
+
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
+
+
+@contextmanager
+def told(debug: bool) -> Iterator[None]:
+    """Turn an error of the tree into its message and exit code 2; with ``debug``, into a traceback."""
+    try:
+        yield
+    except ParityError as error:
+        if debug:
+            raise
+        from parity.report.figures import printable
+
+        typer.echo(f"parity: {printable(str(error))}", err=True)
+        raise typer.Exit(COULD_NOT_JUDGE) from None
+    except KeyboardInterrupt:
+        typer.echo("parity: interrupted", err=True)
+        raise typer.Exit(COULD_NOT_JUDGE) from None
+
+
+def backend_names(chosen: list[BackendName] | None, *, wants_tensorrt: bool) -> tuple[str, ...]:
+    """Return what ``--backend`` names; who names an interpreter or an engine means TensorRT."""
+    default = [BackendName.TENSORRT if wants_tensorrt else BackendName.ONNXRUNTIME]
+    return tuple(dict.fromkeys(str(name) for name in chosen or default))
+
+
+def show_log(verbose: bool) -> None:
+    """Show what is logged, or keep it quiet."""
+    import logging
+
+    if verbose:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    else:
+        # What a builder warns of stands in the report; without a handler Python would print it here as well.
+        logging.getLogger("parity").addHandler(logging.NullHandler())
+
+
+def shown_progress() -> Progress | None:
+    """Return a bar where a person looks on; None else."""
+    if not sys.stderr.isatty():
+        return None
+    from parity.progress import ProgressBar
+
+    return ProgressBar()
+
+
+def judge_all(opened: OpenRun, *, is_resumable: bool = True) -> None:
+    """Judge what an open run has to judge; after Ctrl-C the report of what was judged is left.
+
+    Raises
+    ------
+    ParityError
+        It was interrupted; the message has the command that goes on.
+    """
+    try:
+        opened.judge_all(shown_progress())
+    except KeyboardInterrupt:
+        from shlex import quote
+
+        from parity.report import render
+
+        folder = opened.folder.path
+        render(folder)
+        raise ParityError(
+            f"interrupted; {len(opened.run.outcomes)} outcomes are saved; "
+            + (f"go on with: parity run --resume {quote(str(folder))}" if is_resumable else "run the command again")
+        ) from None

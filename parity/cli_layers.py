@@ -1,0 +1,94 @@
+"""``parity layers``: where in a model a variant's error is born."""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parity.cli_common import BackendName, Debug, backend_names, judge_all, show_log, told
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+class Sort(StrEnum):
+    """What ``--sort`` takes."""
+
+    GRAPH = "graph"
+    INHERITED = "inherited"
+    INJECTED = "injected"
+    GAIN = "gain"
+    LOST = "lost"
+    TIME = "time"
+
+
+def parse_size(text: str) -> int:
+    """Return a size such as ``512MiB``, ``2GiB`` or ``1000000`` in bytes; units are powers of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    size = float(match[1]) * _UNITS[match[2].lower()] if match else 0.0
+    if size < 1:
+        raise typer.BadParameter(f"{text!r}: expected a size such as 512MiB or 2GiB")
+    return int(size)
+
+
+def layers(  # noqa: PLR0917 - typer reads one parameter for each option
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A case folder or file.")],
+    variant: Annotated[
+        list[str], typer.Option(help="Observe this variant: fp16, int8*, fp16@onnxruntime. Repeatable.")
+    ],
+    backend: Annotated[
+        list[BackendName] | None, typer.Option(help="What executes the variant: onnxruntime by default. Repeatable.")
+    ] = None,
+    tensorrt_python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec. Repeatable."),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SIZE", parser=parse_size, help="For the tensors held at a time: 512MiB; a quarter of free memory."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at the first so many feeds only.")] = None,
+    sort: Annotated[Sort, typer.Option(help="The order of the table.")] = Sort.GRAPH,
+    top: Annotated[int, typer.Option(min=1, help="So many rows of the table.")] = 10,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the run's folder is made.")] = Path("reports"),
+    no_python: Annotated[
+        bool,
+        typer.Option("--no-python", help="Refuse cases with Python functions, engines, plugins or lean runtimes."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Find the layers where a variant's error is born, and leave a report."""
+    with told(debug):
+        show_log(False)
+        from parity.backends import TensorRTSettings
+        from parity.case.loader import find_cases
+        from parity.report import LayerView, print_run, render, summary_json
+        from parity.runner import JudgeSettings, LayerSettings, RunSettings, cache_folder, open_run
+
+        judging = JudgeSettings(limit=limit, cache=cache_folder(), debug=debug, layers=LayerSettings(memory))
+        settings = RunSettings(
+            cases=find_cases([case]),
+            variants=tuple(variant),
+            backends=backend_names(backend, wants_tensorrt=bool(tensorrt_python)),
+            tensorrt=TensorRTSettings(tuple(tensorrt_python or ()), cache_folder()),
+            out=out,
+            allow_python=not no_python,
+            command=("parity", *sys.argv[1:]),
+            judging=judging,
+        )
+        with open_run(settings) as opened:
+            judge_all(opened, is_resumable=False)
+        *_, page = render(opened.folder.path)
+        if as_json:
+            typer.echo(summary_json(opened.run, opened.folder.path))
+        else:
+            print_run(opened.run, page, sys.stdout, LayerView(sort.value, top))
+        raise typer.Exit(opened.run.exit_code)
