@@ -97,24 +97,35 @@ def evidence_of(
     model: ModelProto, feed: Feed, options: PrecisionOptions, *, tolerance: Tolerance | None = None
 ) -> Evidence:
     """Return the evidence of a forecast."""
-    made, probes = forecast(model, options), RealProbes(model, options, (feed,))
-    probes.made[options] = probes.measure(made, options.precision)
+    made, probes = _forecast(model, feed, options)
     actual = run(made.rounded, feed, optimized=made.graph_optimizations)
     outcome = judge_outputs(probes.expected[0], actual, options.precision, tolerance)
     session = SessionOptions(thread_count=1, graph_optimizations=made.graph_optimizations)
     report = observe(Observed(model, made.rounded, options.precision, session), lambda: [feed], _BUDGET_BYTES)
+    return _evidence(made, probes, {"outputs": outcome}, report, f"{options.precision}@onnxruntime")
+
+
+def _forecast(model: ModelProto, feed: Feed, options: PrecisionOptions) -> tuple[Forecast, RealProbes]:
+    made, probes = forecast(model, options), RealProbes(model, options, (feed,))
+    probes.made[options] = probes.measure(made, options.precision)
+    return made, probes
+
+
+def _evidence(
+    made: Forecast, probes: RealProbes, outcomes: Mapping[str, Outcome], layers: LayerReport | None, variant: str
+) -> Evidence:
     return Evidence(
-        model=model,
+        model=probes.model,
         rounded=made.rounded,
         typed=made.typed,
-        options=options,
-        outcomes={"outputs": outcome},
-        layers=report,
-        feeds=lambda: [feed],
+        options=probes.options,
+        outcomes=outcomes,
+        layers=layers,
+        feeds=lambda: probes.feeds,
         calibration=None,
         probes=probes,
         case_name="planted",
-        variant=f"{options.precision}@onnxruntime",
+        variant=variant,
     )
 
 
@@ -151,14 +162,11 @@ def engine_evidence(
     others: Mapping[str, Outcome] | None = None,
 ) -> Evidence:
     """Return the evidence of a scripted engine: what another model computes, triangulated with the forecast."""
-    made = forecast(model, options)
+    made, probes = _forecast(model, feed, options)
     rounded = run(made.rounded, feed, optimized=made.graph_optimizations)
-    outcome = judge_outputs(run(model, feed), run(engine, feed), options.precision, rounded=rounded)
+    outcome = judge_outputs(probes.expected[0], run(engine, feed), options.precision, rounded=rounded)
     outcome = replace(outcome, engine=record or EngineRecord(sha256="0" * 64, size_bytes=1, source="built"))
-    evidence = evidence_of(model, feed, options)
-    return replace(
-        evidence, outcomes={"outputs": outcome, **(others or {})}, layers=layers, variant="fake@tensorrt-8.6"
-    )
+    return _evidence(made, probes, {"outputs": outcome, **(others or {})}, layers, "fake@tensorrt-8.6")
 
 
 def is_failing(evidence: Evidence) -> bool:

@@ -29,7 +29,7 @@ _DEEP = 512
 _TRIES = 3
 _PROBE = (
     "keep the nodes from where the values grow large to where they cancel at fp32; bf16, which has fewer digits, must "
-    "be worse"
+    "be no better"
 )
 _REMEDY = (
     "keep these nodes at fp32 (bf16 does not help), or take the large part away before it is rounded: subtract means "
