@@ -12,7 +12,7 @@ import numpy as np
 from parity.backends import get_backend
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck
-from parity.compare import TensorComparison
+from parity.compare import TensorComparison, reference_rms
 from parity.diagnose.evidence import Evidence
 from parity.layers.extract import expose
 from parity.layers.observe import Observed, observe
@@ -139,8 +139,7 @@ def judge_outputs(
     chosen = tolerance or DEFAULT_TOLERANCE[precision]
 
     def regions_of(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
-        scale = float(np.sqrt(np.mean(np.square(expected[output][np.isfinite(expected[output])]))))
-        return (RegionTolerance(output, None, chosen.absolute(scale)),)
+        return (RegionTolerance(output, None, chosen.absolute(reference_rms([expected[output]]))),)
 
     check = OutputsCheck(regions_of, precision)
     check.update(0, actual, expected, rounded=rounded)
