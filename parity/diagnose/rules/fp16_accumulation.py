@@ -121,8 +121,10 @@ def _keep_and_try(
     What is cancelled carries the roundings of all that it is made of, so the set may have to reach further back than
     the large values do.
     """
-    left = magnitude(row)
-    inside = rows.upstream([row], lambda other: magnitude(other) > left * _CANCELS / 4)
+    left, term = magnitude(row), largest_term(facts, rows, row)
+    # Halfway in bits between what is added up and what is left of it.
+    large = math.sqrt(term * left) if term > left else left
+    inside = rows.upstream([row], lambda other: magnitude(other) > large)
     for _ in range(_TRIES):
         keep = facts.with_inner(dict.fromkeys(name for one in inside for name in one.nodes))
         trial = try_keeping(evidence, keep)
