@@ -12,13 +12,8 @@ import numpy as np
 from parity.backends import get_backend
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck
-<<<<<<< HEAD
-from parity.compare import TensorComparison
-from parity.diagnose.evidence import Answers, Evidence
-=======
 from parity.compare import TensorComparison, reference_rms
-from parity.diagnose.evidence import Evidence
->>>>>>> rulesa
+from parity.diagnose.evidence import Answers, Evidence
 from parity.layers.extract import expose
 from parity.layers.observe import Observed, observe
 from parity.options import PrecisionOptions, SessionOptions

@@ -76,14 +76,13 @@ def nodes_of(layer: Any) -> tuple[str, ...]:
 
 
 def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
-    """Set a layer's precision and the type of its float outputs; return whether it computes with floats.
+    """Set a layer's precision and the type of its float outputs; return whether it has any.
 
-    A suppression reads floats and gives indices: unless it is constrained, 8.6 sorts its scores in half.
+    A suppression reads floats and gives indices: 8.6 finds no format for one whose precision is set.
     """
     floats = _floats(trt)
     numbers = [index for index, output in enumerate(_outputs(layer)) if output.dtype in floats]
-    reads_floats = any(one is not None and one.dtype in floats for one in _inputs(layer))
-    if not (numbers or reads_floats) or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
+    if not numbers or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
         return False
     layer.precision = dtype
     for index in numbers:
@@ -94,10 +93,6 @@ def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
 
 def _outputs(layer: Any) -> Iterable[Any]:
     return (layer.get_output(index) for index in range(layer.num_outputs))
-
-
-def _inputs(layer: Any) -> Iterable[Any]:
-    return (layer.get_input(index) for index in range(layer.num_inputs))
 
 
 def _floats(trt: Any) -> list[Any]:
