@@ -15,6 +15,7 @@ import typer
 from parity import __version__
 from parity.cli_common import COULD_NOT_JUDGE, BackendName, Debug, backend_names, judge_all, show_log, told
 from parity.cli_layers import layers
+from parity.cli_tools import tools
 
 if TYPE_CHECKING:
     from parity.runner import RunSettings
@@ -42,27 +43,6 @@ class PrecisionName(StrEnum):
     BF16 = "bf16"
     INT8 = "int8"
     FP8 = "fp8"
-
-
-class KeepPrecisionName(StrEnum):
-    """What ``--keep-precision`` takes."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-_Case = Annotated[Path, typer.Argument(metavar="CASE", help="A case folder or file.")]
-_Variant = Annotated[str, typer.Option(help="The variant, such as fp16.")]
-_KeepPrecision = Annotated[
-    KeepPrecisionName | None, typer.Option(help="What nodes are kept at; as the case file says, else fp32.")
-]
-_Tries = Annotated[int | None, typer.Option(min=1, help="End after so many tries.")]
-_Minutes = Annotated[float | None, typer.Option(min=0.0, help="End after so many minutes.")]
-_Limit = Annotated[int | None, typer.Option(min=1, help="Judge the first so many feeds only.")]
-_NoPython = Annotated[
-    bool, typer.Option("--no-python", help="Refuse cases with Python functions, engines, plugins or lean runtimes.")
-]
 
 
 def _show_version(wanted: bool) -> None:
@@ -168,6 +148,7 @@ def _judge(settings: RunSettings, *, as_json: bool) -> None:
 
 
 app.command("layers")(layers)
+app.add_typer(tools)
 
 
 @app.command("report")
@@ -188,58 +169,6 @@ def _report(
         else:
             print_run(saved, page, sys.stdout)
         raise typer.Exit(saved.exit_code)
-
-
-@app.command("repair")
-def _repair(  # noqa: PLR0917 - typer reads one parameter for each option
-    case: _Case,
-    variant: _Variant,
-    backend: Annotated[
-        BackendName | None, typer.Option(help="tensorrt confirms on an engine what the forecast found, and times it.")
-    ] = None,
-    tensorrt_python: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec.")
-    ] = None,
-    keep_precision: _KeepPrecision = None,
-    tries: _Tries = 300,
-    minutes: _Minutes = 30.0,
-    limit: _Limit = None,
-    write: Annotated[bool, typer.Option("--write", help="Write the list into the case file.")] = False,
-    no_python: _NoPython = False,
-    debug: Debug = False,
-) -> None:
-    """Find the fewest nodes to keep at a higher precision so that a variant passes.
-
-    Exit codes: 0 repaired, or nothing to repair; 1 precision does not mend it; 2 it could not be tried.
-    """
-    with told(debug):
-        show_log(verbose=False)
-        from parity.cli_repair import Asked, repair_case
-
-        [chosen] = backend_names([backend] if backend else None, wants_tensorrt=bool(tensorrt_python))
-        asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
-        raise typer.Exit(repair_case(asked, chosen, tuple(tensorrt_python or ()), writes=write))
-
-
-@app.command("sensitivity")
-def _sensitivity(  # noqa: PLR0917 - as above
-    case: _Case,
-    variant: _Variant,
-    keep_precision: _KeepPrecision = None,
-    tries: _Tries = None,
-    minutes: _Minutes = 30.0,
-    limit: _Limit = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every node there.")] = None,
-    no_python: _NoPython = False,
-    debug: Debug = False,
-) -> None:
-    """Show what each node costs alone at a variant's precision, and what keeping it alone saves."""
-    with told(debug):
-        show_log(verbose=False)
-        from parity.cli_repair import Asked, show_sensitivity
-
-        asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
-        raise typer.Exit(show_sensitivity(asked, out))
 
 
 @app.command("schema")

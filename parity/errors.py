@@ -13,6 +13,7 @@
     │   └── BackendCrash           the process behind the backend died
     ├── DecodeError                outputs that do not fit their decoder, or make no sense in it
     ├── RunError                   a run folder that cannot be read, resumed or written
+    ├── ForeignFileError           another tool's file that cannot be read or is not what it should be
     └── StructureError             two tensors that cannot be compared at all
 
     AssertionError
@@ -97,6 +98,10 @@ class DecodeError(ParityError):
 
 class RunError(ParityError):
     """A run folder that cannot be read, resumed or written."""
+
+
+class ForeignFileError(ParityError):
+    """A file of another tool that cannot be read, or does not hold what it should."""
 
 
 class StructureError(ParityError):

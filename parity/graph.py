@@ -197,14 +197,20 @@ def is_quantized(model: ModelProto) -> bool:
     return any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in model.graph.node)
 
 
+_ASK_FOR_SHAPES = frozenset({"Shape", "Size"})
+
+
 def node_types(model: ModelProto) -> dict[str, str]:
-    """Return the floating dtype of each named node's first such output, in the main graph, by the node's name."""
+    """Return the floating dtype that each named node of the main graph computes in, by the node's name.
+
+    That of its first floating output; of what gives none, a suppression or a comparison, that of its first such input.
+    """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     values = (*inferred.value_info, *inferred.output, *inferred.input)
     dtypes = {value.name: dtype_name(value.type.tensor_type.elem_type) for value in values}
     found = {}
     for node in model.graph.node:
-        floats = [dtype for name in node.output if "float" in (dtype := dtypes.get(name, ""))]
-        if node.name and floats:
+        floats = [dtype for name in (*node.output, *node.input) if "float" in (dtype := dtypes.get(name, ""))]
+        if node.name and floats and node.op_type not in _ASK_FOR_SHAPES:
             found[node.name] = floats[0]
     return found

@@ -14,6 +14,7 @@ from parity.agreement import DecodedRecord  # noqa: TC001 - pydantic reads the a
 from parity.diagnosis import Diagnosis  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.errors import RunError
+from parity.latency_table import LatencyRecord  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.layer_table import LayerReport  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.verdict import Verdict as Verdict  # noqa: PLC0414 - readers of runs find it here
@@ -250,6 +251,7 @@ class Outcome:
     invariants: tuple[Invariant, ...] = ()
     decoded: DecodedRecord | None = None
     layers: LayerReport | None = None
+    latency: LatencyRecord | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
     diagnosis_notes: tuple[str, ...] = ()
 

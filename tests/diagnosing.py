@@ -12,8 +12,13 @@ import numpy as np
 from parity.backends import get_backend
 from parity.case.regions import RegionTolerance
 from parity.checks.outputs import OutputsCheck
+<<<<<<< HEAD
 from parity.compare import TensorComparison
 from parity.diagnose.evidence import Answers, Evidence
+=======
+from parity.compare import TensorComparison, reference_rms
+from parity.diagnose.evidence import Evidence
+>>>>>>> rulesa
 from parity.layers.extract import expose
 from parity.layers.observe import Observed, observe
 from parity.options import PrecisionOptions, SessionOptions
@@ -106,24 +111,35 @@ def evidence_of(
     model: ModelProto, feed: Feed, options: PrecisionOptions, *, tolerance: Tolerance | None = None
 ) -> Evidence:
     """Return the evidence of a forecast."""
-    made, probes = forecast(model, options), RealProbes(model, options, (feed,))
-    probes.made[options] = probes.measure(made, options.precision)
+    made, probes = _forecast(model, feed, options)
     actual = run(made.rounded, feed, optimized=made.graph_optimizations)
     outcome = judge_outputs(probes.expected[0], actual, options.precision, tolerance)
     session = SessionOptions(thread_count=1, graph_optimizations=made.graph_optimizations)
     report = observe(Observed(model, made.rounded, options.precision, session), lambda: [feed], _BUDGET_BYTES)
+    return _evidence(made, probes, {"outputs": outcome}, report, f"{options.precision}@onnxruntime")
+
+
+def _forecast(model: ModelProto, feed: Feed, options: PrecisionOptions) -> tuple[Forecast, RealProbes]:
+    made, probes = forecast(model, options), RealProbes(model, options, (feed,))
+    probes.made[options] = probes.measure(made, options.precision)
+    return made, probes
+
+
+def _evidence(
+    made: Forecast, probes: RealProbes, outcomes: Mapping[str, Outcome], layers: LayerReport | None, variant: str
+) -> Evidence:
     return Evidence(
-        model=model,
+        model=probes.model,
         rounded=made.rounded,
         typed=made.typed,
-        options=options,
-        outcomes={"outputs": outcome},
-        layers=report,
-        feeds=lambda: [feed],
+        options=probes.options,
+        outcomes=outcomes,
+        layers=layers,
+        feeds=lambda: probes.feeds,
         calibration=None,
         probes=probes,
         case_name="planted",
-        variant=f"{options.precision}@onnxruntime",
+        variant=variant,
     )
 
 
@@ -137,8 +153,7 @@ def judge_outputs(
     chosen = tolerance or DEFAULT_TOLERANCE[precision]
 
     def regions_of(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
-        scale = float(np.sqrt(np.mean(np.square(expected[output][np.isfinite(expected[output])]))))
-        return (RegionTolerance(output, None, chosen.absolute(scale)),)
+        return (RegionTolerance(output, None, chosen.absolute(reference_rms([expected[output]]))),)
 
     check = OutputsCheck(regions_of, precision)
     check.update(0, actual, expected, rounded=rounded)
@@ -160,14 +175,11 @@ def engine_evidence(
     others: Mapping[str, Outcome] | None = None,
 ) -> Evidence:
     """Return the evidence of a scripted engine: what another model computes, triangulated with the forecast."""
-    made = forecast(model, options)
+    made, probes = _forecast(model, feed, options)
     rounded = run(made.rounded, feed, optimized=made.graph_optimizations)
-    outcome = judge_outputs(run(model, feed), run(engine, feed), options.precision, rounded=rounded)
+    outcome = judge_outputs(probes.expected[0], run(engine, feed), options.precision, rounded=rounded)
     outcome = replace(outcome, engine=record or EngineRecord(sha256="0" * 64, size_bytes=1, source="built"))
-    evidence = evidence_of(model, feed, options)
-    return replace(
-        evidence, outcomes={"outputs": outcome, **(others or {})}, layers=layers, variant="fake@tensorrt-8.6"
-    )
+    return _evidence(made, probes, {"outputs": outcome, **(others or {})}, layers, "fake@tensorrt-8.6")
 
 
 def is_failing(evidence: Evidence) -> bool:

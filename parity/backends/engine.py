@@ -172,11 +172,14 @@ class EngineTiming:
         From the first transfer to the end of the last, by the host's clock.
     enqueue_ms
         Of the host, for the call that enqueues.
+    cuda_graph
+        Whether a CUDA graph was captured and launched; where one was asked for in vain, ``notes`` say why.
     """
 
     gpu_ms: tuple[float, ...] = ()
     host_ms: tuple[float, ...] = ()
     enqueue_ms: tuple[float, ...] = ()
+    cuda_graph: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -237,7 +240,9 @@ class EngineSession(Session, Protocol):
         """
         ...
 
-    def time(self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+    def time(
+        self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float, cuda_graph: bool = False
+    ) -> EngineTiming:
         """Run one feed again and again, in the kept context.
 
         Parameters
@@ -246,6 +251,8 @@ class EngineSession(Session, Protocol):
             How long it runs before the first reading.
         min_iterations, min_s
             Readings go on until there are so many and so many seconds have passed.
+        cuda_graph
+            Whether to launch a CUDA graph, where one can be captured.
 
         Raises
         ------

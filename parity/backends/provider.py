@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
-    from parity.backends import Session, Tensors
+    from parity.backends import Tensors
     from parity.backends.engine import EngineRequest, LayerTime, Profile
+    from parity.backends.onnxruntime import OnnxRuntimeSession
     from parity.graph import TensorInfo
+
+NO_GRAPH = "ONNX Runtime was not asked for a CUDA graph; each inference was launched by itself"
 
 _TENSORRT_FLAGS = {
     Precision.FP16: "trt_fp16_enable",
@@ -60,7 +63,7 @@ class ProviderBackend:
         """
         return self._runtime.version
 
-    def open(self, model: ModelProto, options: SessionOptions) -> Session:
+    def open(self, model: ModelProto, options: SessionOptions) -> OnnxRuntimeSession:
         """Make a session for a model, on the provider.
 
         Raises
@@ -165,14 +168,22 @@ class ProviderSession:
 
     def time(
         self,
-        feed: Tensors,  # noqa: ARG002 - the protocol's
+        feed: Tensors,
         *,
-        warm_up_ms: float,  # noqa: ARG002 - the protocol's
-        min_iterations: int,  # noqa: ARG002 - the protocol's
-        min_s: float,  # noqa: ARG002 - the protocol's
+        warm_up_ms: float,
+        min_iterations: int,
+        min_s: float,
+        cuda_graph: bool = False,
     ) -> EngineTiming:
-        """Return no reading: the provider records no events."""
-        return EngineTiming(notes=(f"{self._backend.name} records no CUDA events, so nothing was timed",))
+        """Run one feed again and again, by the host's clock: the provider records no events.
+
+        Raises
+        ------
+        FeedError, BackendError
+            As ``run``.
+        """
+        timing = self._session.time(feed, warm_up_ms=warm_up_ms, min_iterations=min_iterations, min_s=min_s)
+        return replace(timing, notes=(NO_GRAPH,)) if cuda_graph else timing
 
     def reload(self) -> ProviderSession:
         """Load the same model once more.

@@ -59,11 +59,20 @@ def build_reference(table: OnnxRuntimeReference | RecordedReference | PythonRefe
         case OnnxRuntimeReference():
             return Reference(provider=table.provider)
         case RecordedReference():
-            files = find_files(place, table.files, "reference.files", inside=True)
-            return Reference(ReferenceKind.RECORDED, files=files)
+            return _recorded_reference(table, place)
         case PythonReference():
             function = find_function(place, table.function, "reference.function")
             return Reference(ReferenceKind.PYTHON, function=function or "")
+
+
+def _recorded_reference(table: RecordedReference, place: Place) -> Reference:
+    files = find_files(place, table.files, "reference.files", inside=True)
+    suffixes = {file.suffix.lower() for file in files}
+    if len(suffixes) > 1:
+        place.mistakes.add("reference.files", f"expected files of one kind, .npz or .json; got {sorted(suffixes)}")
+    elif table.runner is not None and suffixes and suffixes != {".json"}:
+        place.mistakes.add("reference.runner", "has a meaning for Polygraphy's .json alone; leave it out")
+    return Reference(ReferenceKind.RECORDED, files=files, runner=table.runner or "")
 
 
 def default_variants(*, has_calibration: bool, profiles: tuple[Profile, ...] = ()) -> tuple[Variant, ...]:

@@ -10,13 +10,14 @@ from parity.case.model import (
     ImageSource,
     InputSource,
     NpzSource,
+    PolygraphySource,
     PythonSource,
     RandomSource,
     RandomTensor,
     ShapeProfile,
 )
 from parity.case.paths import Place, find_files, find_function
-from parity.case.schema import ImagesTable, NpzTable, PythonTable, RandomTable
+from parity.case.schema import ImagesTable, NpzTable, PolygraphyTable, PythonTable, RandomTable
 from parity.case.schema_preprocess import build_pipeline
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class InputContext:
 
 
 def build_source(
-    table: ImagesTable | NpzTable | RandomTable | PythonTable, context: InputContext
+    table: ImagesTable | NpzTable | PolygraphyTable | RandomTable | PythonTable, context: InputContext
 ) -> InputSource | None:
     """Return the source, or None if what it lacks keeps it from being built."""
     match table:
@@ -53,6 +54,8 @@ def build_source(
         case NpzTable():
             files = find_files(context.place, table.files, f"{context.path}.files", inside=True)
             return NpzSource(files)
+        case PolygraphyTable():
+            return PolygraphySource(find_files(context.place, table.files, f"{context.path}.files", inside=True))
         case RandomTable():
             return _build_random(table, context)
         case PythonTable():
@@ -164,7 +167,10 @@ def _build_python(table: PythonTable, context: InputContext) -> PythonSource | N
 def check_apart(evaluation: InputSource, calibration: InputSource, context: InputContext) -> None:
     """Tell of calibration inputs that are evaluation inputs too: on those, calibration looks better than it is."""
     match evaluation, calibration:
-        case ((ImageSource() | NpzSource()), (ImageSource() | NpzSource())):
+        case (
+            (ImageSource() | NpzSource() | PolygraphySource()),
+            (ImageSource() | NpzSource() | PolygraphySource()),
+        ):
             judged = {path.resolve() for path in _taken(evaluation)}
             shared = [path for path in _taken(calibration) if path.resolve() in judged]
             if shared:
@@ -182,5 +188,5 @@ def check_apart(evaluation: InputSource, calibration: InputSource, context: Inpu
             )
 
 
-def _taken(source: ImageSource | NpzSource) -> tuple[Path, ...]:
+def _taken(source: ImageSource | NpzSource | PolygraphySource) -> tuple[Path, ...]:
     return source.files[: source.count] if isinstance(source, ImageSource) else source.files

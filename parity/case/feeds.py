@@ -14,10 +14,11 @@ import numpy as np
 from parity.case.feed import Feed, make_feed
 from parity.case.files import load_npz, write_npz
 from parity.case.image_feeds import ImagePlan, batch_images, count_batches, read_image
-from parity.case.model import ImageSource, NpzSource, PythonSource, RandomSource
+from parity.case.model import ImageSource, NpzSource, PolygraphySource, PythonSource, RandomSource
 from parity.case.random_feeds import draw_feed
 from parity.case.user_code import call_counted
 from parity.errors import FeedError
+from parity.interop.polygraphy import TensorFiles, read_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,10 +55,12 @@ class Feeds:
 
 
 def open_feeds(source: InputSource, interface: ModelInterface, batch_size: int) -> Feeds:
-    """Return the feeds of a source; nothing is read or called before the first pass.
+    """Return the feeds of a source; nothing is read or called before the first pass, but files that hold many feeds.
 
     Raises
     ------
+    ForeignFileError
+        Here and in a pass: a file of another tool cannot be read.
     FeedError
         Here, if images do not fill the model's fixed batch. In a pass: a file that does not decode, code that
         fails or yields another number than it was asked for, a tensor that does not fit the model.
@@ -69,6 +72,9 @@ def open_feeds(source: InputSource, interface: ModelInterface, batch_size: int) 
             return _image_feeds(lambda: ((path.name, read_image(path)) for path in files), len(files), plan)
         case NpzSource():
             return Feeds(len(source.files), lambda: (read_feed(path, interface) for path in source.files))
+        case PolygraphySource():
+            tensors = TensorFiles(source.files, read_inputs)
+            return Feeds(len(tensors), lambda: _polygraphy_feeds(tensors, interface))
         case RandomSource():
             return Feeds(source.count, lambda: _random_feeds(source, interface, batch_size))
         case PythonSource(preprocess=None):
@@ -101,9 +107,13 @@ def read_feed(path: Path, interface: ModelInterface) -> Feed:
     FeedError
         The file cannot be read, or its arrays are not the model's inputs.
     """
-    dtypes = {info.name: info.dtype for info in interface.inputs}
-    tensors = {name: _restored(tensor, dtypes.get(name, "unknown")) for name, tensor in load_npz(path).items()}
-    return make_feed(path.stem, tensors, interface, str(path))
+    return make_feed(path.stem, _restored(load_npz(path), interface), interface, str(path))
+
+
+def _polygraphy_feeds(files: TensorFiles, interface: ModelInterface) -> Iterator[Feed]:
+    for index in range(len(files)):
+        encoded = files[index]
+        yield make_feed(f"feed{index:04d}", _restored(encoded.decode(), interface), interface, encoded.where)
 
 
 def save_feed(path: Path, feed: Feed) -> None:
@@ -117,8 +127,13 @@ def save_feed(path: Path, feed: Feed) -> None:
     write_npz(path, feed.tensors)
 
 
-def _restored(tensor: np.ndarray, dtype: str) -> np.ndarray:
-    """Return an array with the dtype that an ``.npz`` cannot name: it stores bfloat16 as two raw bytes."""
+def _restored(tensors: Mapping[str, np.ndarray], interface: ModelInterface) -> dict[str, np.ndarray]:
+    """Return arrays with the dtypes that ``.npy`` cannot name: it stores bfloat16 as two raw bytes."""
+    dtypes = {info.name: info.dtype for info in interface.inputs}
+    return {name: _with_dtype(tensor, dtypes.get(name, "unknown")) for name, tensor in tensors.items()}
+
+
+def _with_dtype(tensor: np.ndarray, dtype: str) -> np.ndarray:
     if tensor.dtype.kind != "V" or dtype not in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
         return tensor
     import ml_dtypes

@@ -17,6 +17,7 @@ from parity.case.assemble import (
 from parity.case.assemble_decode import DecodeContext, build_decoding
 from parity.case.assemble_engine import EngineContext
 from parity.case.assemble_inputs import InputContext, build_source, check_apart
+from parity.case.assemble_latency import build_latency, parse_budgets
 from parity.case.mistakes import Mistakes, TableT, parse_table
 from parity.case.model import Case
 from parity.case.paths import Place
@@ -84,6 +85,9 @@ class _Assembly:
         """Return the case, or None if a part is missing; the collector has the reasons."""
         tolerances, gates = self._each("tolerances", ToleranceTable), self._each("gates", GateTable)
         done: dict[str, Any] = {key: [] for key, found in (("tolerances", tolerances), ("gates", gates)) if found}
+        budgets = parse_budgets(self._data, self._mistakes)
+        if budgets is not None:
+            done["latency"] = {**self._data["latency"], "budgets": []}
         table = parse_table(CaseTable, {**self._data, **done}, self._mistakes)
         if table is None:
             return None
@@ -99,6 +103,9 @@ class _Assembly:
         rules = build_tolerances(tolerances, names, interface, self._mistakes, decodes=decodes)
         reference = build_reference(table.reference, self._place)
         decoding = build_decoding(table, gates, DecodeContext(self._place, self._data, interface, evaluation, names))
+        latency = build_latency(
+            table.latency, budgets or [], names, self._mistakes, interface=interface, batch_size=batch_size
+        )
         if "variants" in self._data and not self._data["variants"]:
             self._mistakes.add("variants", "is empty; name a variant, or leave the table out for the default ones")
         if evaluation is None:
@@ -117,7 +124,7 @@ class _Assembly:
             variants=variants,
             tolerances=rules,
             decoding=decoding,
-            latency=table.latency,
+            latency=latency,
             file_sha256=sha256,
         )
 

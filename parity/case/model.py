@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parity.build_options import BuildOptions
 from parity.build_options import ShapeProfile as ShapeProfile  # noqa: PLC0414 - readers of cases find it here
@@ -33,19 +33,20 @@ class ReferenceKind(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     """ONNX Runtime, FP32, graph optimisations off; on the CPU or, where the case says so, on CUDA."""
     RECORDED = "recorded"
-    """Outputs recorded elsewhere, say from PyTorch: one ``.npz`` per feed, in feed order."""
+    """Outputs recorded elsewhere, say from PyTorch: one ``.npz`` per feed, or Polygraphy's JSON, in feed order."""
     PYTHON = "python"
     """A Python function of the case folder: feed -> outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The reference of a case."""
+    """The reference of a case. ``runner`` chooses one of several in Polygraphy's JSON, by name or wildcard."""
 
     kind: ReferenceKind = ReferenceKind.ONNXRUNTIME
     provider: str = "cpu"
     files: tuple[Path, ...] = ()
     function: str = ""
+    runner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,13 @@ class ImageSource:
 @dataclass(frozen=True, slots=True)
 class NpzSource:
     """One ``.npz`` a feed, holding every input by name; taken as it is."""
+
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolygraphySource:
+    """Polygraphy's inputs JSON: each file holds a list of feeds, or one; taken as they are."""
 
     files: tuple[Path, ...]
 
@@ -102,7 +110,7 @@ class PythonSource:
     preprocess: Pipeline | None = None
 
 
-InputSource = ImageSource | NpzSource | RandomSource | PythonSource
+InputSource = ImageSource | NpzSource | PolygraphySource | RandomSource | PythonSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +235,42 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyBudget:
+    """One ``[[latency.budgets]]`` entry: what a variant may take at a batch size. Every one that matches is judged.
+
+    Attributes
+    ----------
+    variant
+        A variant's name or a wildcard, or a label of both (``fp16@tensorrt-8.6``), which holds there alone.
+    max_median_ms, max_p99_ms
+        Of one inference; None where not asked for.
+    max_ratio
+        The median as a multiple of that of ``to``; None where not asked for.
+    to
+        A variant's name, or its label where it runs elsewhere; empty without ``max_ratio``.
+    """
+
+    variant: str
+    batch_size: int
+    max_median_ms: float | None
+    max_p99_ms: float | None
+    max_ratio: float | None
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyOptions:
+    """How latency is measured and judged. ``batch_sizes`` begins with the case's own."""
+
+    batch_sizes: tuple[int, ...] = (1,)
+    cuda_graph: bool = False
+    budgets: tuple[LatencyBudget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
-    """One model with everything that judging it needs. ``latency`` is kept as written, for later."""
+    """One model with everything that judging it needs."""
 
     name: str
     description: str
@@ -243,5 +285,5 @@ class Case:
     variants: tuple[Variant, ...]
     tolerances: tuple[ToleranceRule, ...]
     decoding: Decoding | None = None
-    latency: Mapping[str, Any] = field(default_factory=dict)
+    latency: LatencyOptions = field(default_factory=LatencyOptions)
     file_sha256: str = ""

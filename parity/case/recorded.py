@@ -3,62 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parity.case.feeds import as_tensors
 from parity.case.files import load_npz
 from parity.case.user_code import load_function
 from parity.errors import FeedError
+from parity.interop.polygraphy import TensorFiles, pick_runner, read_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
 
-    from parity.case.model import Case
+    from parity.case.model import Case, Reference
     from parity.graph import ModelInterface
+    from parity.interop.polygraphy import EncodedTensors
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedOutputs:
-    """Outputs recorded elsewhere: one ``.npz`` per feed, in feed order, read when asked for."""
+    """Outputs recorded elsewhere, by the number of their feed; read when asked for."""
 
-    files: tuple[Path, ...]
+    count: int
+    read: Callable[[int], tuple[str, dict[str, np.ndarray]]]
     interface: ModelInterface
 
     def __len__(self) -> int:
-        return len(self.files)
+        return self.count
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Return the outputs of feed ``index``.
 
         Raises
         ------
-        FeedError
+        FeedError, ForeignFileError
             The file cannot be read, or does not hold exactly the model's outputs.
         """
-        path = self.files[index]
-        outputs = load_npz(path)
-        check_outputs(outputs, self.interface, str(path))
+        where, outputs = self.read(index)
+        check_outputs(outputs, self.interface, where)
         return outputs
 
 
 def open_recorded(case: Case, interface: ModelInterface, feed_count: int) -> RecordedOutputs:
-    """Return a case's recorded reference.
+    """Return a case's recorded reference: of ``.npz``, one file for each feed; of ``.json``, Polygraphy's iterations.
 
     Raises
     ------
     FeedError
-        There are more or fewer files than feeds.
+        There are more or fewer of them than feeds.
+    ForeignFileError
+        A ``.json`` cannot be read, or has several runners and none of them is chosen.
     """
     files = case.reference.files
-    if len(files) != feed_count:
+    if all(file.suffix.lower() == ".json" for file in files):
+        recorded, expected = _open_results(case.reference, interface), "iteration of a runner"
+    else:
+        recorded, expected = RecordedOutputs(len(files), partial(_read_npz, files), interface), ".npz"
+    if len(recorded) != feed_count:
         raise FeedError(
-            f"{case.name}: has {len(files)} recorded outputs for {feed_count} feeds; expected one .npz for each feed, "
-            "in feed order"
+            f"{case.name}: has {len(recorded)} recorded outputs for {feed_count} feeds; expected one {expected} for "
+            "each feed, in feed order"
         )
-    return RecordedOutputs(files, interface)
+    return recorded
+
+
+def _read_npz(files: Sequence[Path], index: int) -> tuple[str, dict[str, np.ndarray]]:
+    return str(files[index]), load_npz(files[index])
+
+
+def _open_results(reference: Reference, interface: ModelInterface) -> RecordedOutputs:
+    def read_file(path: Path) -> tuple[EncodedTensors, ...]:
+        return pick_runner(read_results(path), reference.runner, str(path)).iterations
+
+    def read(index: int) -> tuple[str, dict[str, np.ndarray]]:
+        encoded = tensors[index]
+        return encoded.where, encoded.decode()
+
+    tensors = TensorFiles(reference.files, read_file)
+    return RecordedOutputs(len(tensors), read, interface)
 
 
 def open_reference_function(

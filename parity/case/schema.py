@@ -17,6 +17,7 @@ from parity.case.schema_decode import (
     DecodeSpec,
     GateTable,
 )
+from parity.case.schema_latency import LatencyTable
 from parity.case.schema_preprocess import PreprocessSpec  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.options import CalibrationMethod, Rounding
 from parity.table import Count, Name, Names, Table
@@ -57,7 +58,9 @@ class RecordedReference(Table):
 
     kind: Literal["recorded"]
     files: Names | None = None
-    """Wildcards of .npz files in the case folder, one file per feed, in feed order."""
+    """Wildcards of files in the case folder, in feed order: .npz, one per feed, or .json of Polygraphy's RunResults."""
+    runner: Name | None = None
+    """Of .json: the runner whose outputs are meant, a name or a wildcard; needed only where a file has several."""
 
 
 class PythonReference(Table):
@@ -94,6 +97,16 @@ class NpzTable(Table):
     kind: Literal["npz"]
     files: Names | None = None
     """Wildcards of .npz files in the case folder."""
+
+
+class PolygraphyTable(Table):
+    """Feeds as Polygraphy saves them: .json files, each with a list of feeds or one."""
+
+    required: ClassVar[tuple[str, ...]] = ("files",)
+
+    kind: Literal["polygraphy"]
+    files: Names | None = None
+    """Wildcards of .json files in the case folder."""
 
 
 class RandomTensorTable(Table):
@@ -138,6 +151,7 @@ class PythonTable(Table):
 Inputs = Annotated[
     Annotated[ImagesTable, Tag("@images")]
     | Annotated[NpzTable, Tag("@npz")]
+    | Annotated[PolygraphyTable, Tag("@polygraphy")]
     | Annotated[RandomTable, Tag("@random")]
     | Annotated[PythonTable, Tag("@python")],
     Discriminator(kind),
@@ -254,8 +268,8 @@ class CaseTable(Table):
     """What the figures of decoded results may be, by variant and figure."""
     annotations: AnnotationsTable | None = None
     """What is really in the evaluation images."""
-    latency: dict[str, Any] = Field(default_factory=dict)
-    """Latency budgets."""
+    latency: LatencyTable = LatencyTable()
+    """Which batch sizes are timed and how, and the budgets."""
 
 
 def json_schema() -> dict[str, Any]:

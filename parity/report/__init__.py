@@ -23,7 +23,8 @@ __all__ = ["LayerView", "print_run", "render", "summary_json", "write_text"]
 def render(folder: Path) -> list[Path]:
     """Write ``outputs.csv``, ``summary.md`` and ``report.html`` into a run's folder and return their paths.
 
-    ``census.csv``, ``invariants.csv``, ``figures.csv``, ``detections.csv`` and ``layers.csv`` stand beside them where
+    ``census.csv``, ``invariants.csv``, ``figures.csv``, ``detections.csv``, ``layers.csv`` and ``latency.csv`` stand
+    beside them where
     the run has such rows. All are made before the first is written: a run that cannot be rendered leaves nothing
     half-written.
 
@@ -34,6 +35,7 @@ def render(folder: Path) -> list[Path]:
     """
     from parity.report.decoded_csv import detections_csv, figures_csv
     from parity.report.html import report_html
+    from parity.report.latency import latency_csv
     from parity.report.layers_csv import layers_csv
     from parity.report.markdown import summary_markdown
     from parity.report.pictures import embedded_pictures
@@ -46,6 +48,7 @@ def render(folder: Path) -> list[Path]:
         "invariants.csv": invariants_csv(run),
         "figures.csv": figures_csv(run),
         "detections.csv": detections_csv(run),
+        "latency.csv": latency_csv(run),
         "layers.csv": layers_csv(run),
         "summary.md": summary_markdown(run),
         "report.html": report_html(run, embedded_pictures(run, folder if folder.is_dir() else folder.parent)),

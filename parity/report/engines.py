@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parity.report.figures import SIGNS, decibel, number, worst_first, worst_tensors
+from parity.report.latency import latency_notes, latency_tables
 from parity.report.text_table import Table
 from parity.verdict import Verdict
 
@@ -23,6 +24,7 @@ def engine_tables(run: Run) -> list[Table]:
     """Return the tables of a run that have rows."""
     outcomes = worst_first(run)
     tables = (
+        *latency_tables(outcomes),
         origin_table(outcomes),
         _census_table(outcomes),
         _invariants_table(outcomes),
@@ -52,7 +54,7 @@ def origin_table(outcomes: list[Outcome], *, worst_only: bool = False) -> Table:
 
 def engine_notes(run: Run) -> list[tuple[str, str]]:
     """Return (``case / variant``, note) for what a reader should know of engines, their files' own words included."""
-    return [
+    return latency_notes(run) + [
         (f"{outcome.case} / {outcome.variant}", note)
         for outcome, engine in _engines(worst_first(run))
         for note in (*engine.notes, *(f"the file says: {name} = {text}" for name, text in engine.metadata.items()))

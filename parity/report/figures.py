@@ -88,9 +88,18 @@ def verdict_line(run: Run) -> str:
         return "nothing was judged"
     counts = Counter(outcome.verdict for outcome in run.outcomes)
     parts = [f"{counts[verdict]} {verdict}" for verdict in _SEVERITY if counts[verdict]]
-    words = _VERDICT_LINES[run.exit_code]
+    words = _latency_words(run) or _VERDICT_LINES[run.exit_code]
     incomplete = "" if run.is_complete else "; the run was interrupted, so more may be missing"
     return f"{words}: {', '.join(parts)}{incomplete}"
+
+
+def _latency_words(run: Run) -> str:
+    """Return the verdict of a run that measured latency alone; empty for any other."""
+    if any(outcome.check != "latency" for outcome in run.outcomes):
+        return ""
+    has_budget = any(outcome.latency and outcome.latency.budgets for outcome in run.outcomes)
+    words = ("every budget is kept" if has_budget else "measured; no budget judges it", "a budget is exceeded")
+    return words[run.exit_code] if run.exit_code < len(words) else ""
 
 
 def run_verdict(run: Run) -> Verdict:
@@ -100,7 +109,8 @@ def run_verdict(run: Run) -> Verdict:
 
 def has_forecast(run: Run) -> bool:
     """Whether a variant was judged by executing its rounded graph in ONNX Runtime."""
-    return any(outcome.variant.endswith("@onnxruntime") for outcome in run.outcomes)
+    forecasts = (outcome for outcome in run.outcomes if outcome.check != "latency")
+    return any(outcome.variant.endswith("@onnxruntime") for outcome in forecasts)
 
 
 def has_several_checks(run: Run) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.agreement import DecodedRecord, JudgedFigure
+    from parity.latency_table import LatencyRecord, Measurement
     from parity.layer_table import LayerReport
     from parity.results import Outcome, Run, TensorOutcome, Triangulation
 
@@ -80,7 +81,30 @@ def _engine(outcome: Outcome) -> dict[str, object]:
         parts["census"] = {name: getattr(outcome.census, name) for name in shares} | {"arithmetic_layers": rows}
     if outcome.invariants:
         parts["invariants"] = {law.name: law.verdict for law in outcome.invariants}
+    if outcome.latency:
+        parts["latency"] = _latency(outcome.latency)
     return parts
+
+
+def _latency(record: LatencyRecord) -> dict[str, object]:
+    return {
+        "cuda_graph": record.mode.cuda_graph,
+        "measurements": [_measurement(found) for found in record.measurements],
+        "budgets": [
+            {name: getattr(row, name) for name in ("figure", "batch_size", "to", "value", "limit", "verdict", "reason")}
+            for row in record.budgets
+        ],
+        "notes": record.notes,
+    }
+
+
+def _measurement(found: Measurement) -> dict[str, object]:
+    names = ("median_ms", "p90_ms", "p95_ms", "p99_ms", "cv")
+    return {
+        **{name: getattr(found, name) for name in ("batch_size", "clock", "rows_per_s", "disturbances")},
+        **{name: getattr(found.judged, name) for name in names},
+        "host_median_ms": found.host.median_ms,
+    }
 
 
 def _decoded(record: DecodedRecord) -> dict[str, object]:

@@ -62,14 +62,14 @@ def outputs_csv(run: Run) -> str:
     A figure that was measured and is not a number reads ``nan``.
     """
     # What was found of other checks has its own table; a check that could not be judged keeps its row here.
-    outcomes = [outcome for outcome in run.outcomes if not _has_table(outcome)]
+    outcomes = [outcome for outcome in run.outcomes if not _has_own_table(outcome)]
     rows = [row for outcome in outcomes for row in _outcome_rows(outcome)]
     has_engines = any(outcome.engine or tensor.triangulation for outcome in outcomes for tensor in outcome.tensors)
     return csv_text(rows, OUTPUT_COLUMNS + (ENGINE_COLUMNS if has_engines else ()))
 
 
-def _has_table(outcome: Outcome) -> bool:
-    return bool(outcome.census or outcome.invariants or outcome.decoded or outcome.layers)
+def _has_own_table(outcome: Outcome) -> bool:
+    return bool(outcome.census or outcome.invariants or outcome.decoded or outcome.layers or outcome.latency)
 
 
 def census_csv(run: Run) -> str:

@@ -26,6 +26,7 @@ from parity.report.figures import (
     worst_first,
     worst_tensors,
 )
+from parity.report.latency import latency_notes, latency_table
 from parity.report.layers import LayerView, layer_lines, layer_outcomes, offenders_table, source_sentences
 from parity.verdict import Verdict
 
@@ -124,7 +125,7 @@ def _signs(stream: TextIO) -> dict[Verdict, str]:
 
 
 def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
-    """Yield the tables of a run: outputs, whose error it is, decoded results, further checks."""
+    """Yield the tables of a run: outputs, whose error it is, latency, decoded results, further checks."""
     outcomes = worst_first(run)
     outputs = [outcome for outcome in outcomes if is_of_outputs(outcome)]
     if outputs:
@@ -132,6 +133,9 @@ def _tables(run: Run, signs: dict[Verdict, str], width: int) -> Iterator[Table]:
     origin = origin_table(outcomes, worst_only=True)
     if origin.rows:
         yield plain_table(origin.headings, origin.rows, origin.numeric)
+    latency = latency_table(outcomes, is_short=True)
+    if latency.rows:
+        yield plain_table(latency.headings, latency.rows, latency.numeric)
     yield from _decoded_tables([outcome for outcome in outcomes if outcome.decoded], signs)
     checks = [outcome for outcome in outcomes if not is_of_outputs(outcome) and not outcome.decoded]
     if checks:
@@ -239,6 +243,7 @@ def _note_lines(run: Run) -> list[str]:
     notes = [
         *output_notes(worst_first(run))[:_MAX_OUTPUT_NOTES],
         *decoded_notes(run)[:_MAX_OUTPUT_NOTES],
+        *latency_notes(run)[:_MAX_OUTPUT_NOTES],
         *variant_notes(failed(run)),
     ]
     return [f"{subject}: {note}" for subject, note in notes]

@@ -76,10 +76,14 @@ def nodes_of(layer: Any) -> tuple[str, ...]:
 
 
 def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
-    """Set a layer's precision and the type of its float outputs; return whether it has any."""
+    """Set a layer's precision and the type of its float outputs; return whether it computes with floats.
+
+    A suppression reads floats and gives indices: unless it is constrained, 8.6 sorts its scores in half.
+    """
     floats = _floats(trt)
     numbers = [index for index, output in enumerate(_outputs(layer)) if output.dtype in floats]
-    if not numbers or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
+    reads_floats = any(one is not None and one.dtype in floats for one in _inputs(layer))
+    if not (numbers or reads_floats) or layer.type in _layer_types(trt, _TYPED_BY_NATURE):
         return False
     layer.precision = dtype
     for index in numbers:
@@ -90,6 +94,10 @@ def _constrain(trt: Any, layer: Any, dtype: Any) -> bool:
 
 def _outputs(layer: Any) -> Iterable[Any]:
     return (layer.get_output(index) for index in range(layer.num_outputs))
+
+
+def _inputs(layer: Any) -> Iterable[Any]:
+    return (layer.get_input(index) for index in range(layer.num_inputs))
 
 
 def _floats(trt: Any) -> list[Any]:

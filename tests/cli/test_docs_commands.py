@@ -32,7 +32,7 @@ SKIPPED = {
     "python benchmarks/": "minutes; .ci/run does their smoke form",
     "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
     "python3.10 -m venv|~/trt86/": "downloads gigabytes",
-    "parity run .*--(?:backend tensorrt|backend onnxruntime-|tensorrt-python|engine)": "needs a GPU",
+    "parity (?:run|latency) .*--(?:backend tensorrt|backend onnxruntime-|tensorrt-python|engine)": "needs a GPU",
     "parity doctor --tensorrt-python": "as above",
     "parity repair .*--tensorrt-python": "as above",
     "pytest .*--parity-(?:backend tensorrt|tensorrt-python)": "as above",
@@ -43,6 +43,7 @@ EXIT_CODES = {
     "pytest reports/hot_classifier": 1,
     "parity layers reports/hot_classifier": 1,
     "parity report reports/samples/": 1,
+    "polygraphy run --load-outputs": 1,
     "int9": 2,
 }
 WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
@@ -67,7 +68,7 @@ def without_digits(output: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a copy of what the pages' commands read; the classifier judges fewer images."""
-    for name in ("cases/shapes_classifier", "reports/samples"):
+    for name in ("cases/shapes_classifier", "reports/samples", "tests/data/trtexec"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
     case_file = tmp_path / "cases/shapes_classifier/case.toml"
@@ -75,9 +76,20 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def expand(word: str, folder: Path) -> list[str]:
+    """Return a word as a shell makes it: the files that a wildcard matches, else the word itself."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(word)) if "/*" in word else []
+    return found or [word]
+
+
 def run(command: Command, checkout: Path) -> subprocess.CompletedProcess[str]:
-    programs = {"parity": ["-m", "parity"], "pytest": ["-m", "pytest", *PLUGIN], "python": []}
-    first, *words = shlex.split(command.text)
+    programs = {
+        "parity": ["-m", "parity"],
+        "pytest": ["-m", "pytest", *PLUGIN],
+        "python": [],
+        "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
+    }
+    first, *words = (found for word in shlex.split(command.text) for found in expand(word, checkout))
     environment = process_environment(PARITY_CACHE_DIR=str(checkout / "cache"), COLUMNS="80", PYTHONUTF8="1")
     # Under CI pytest shortens no line; a user's own options must not change what is printed.
     kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}

@@ -138,5 +138,13 @@ def mixer(net: Net, spot: Spot) -> str:
     return net.linear(net.op("Add", x, net.linear(inner, 32, 16)), 16, 4)
 
 
-KNOWN: tuple[Architecture, ...] = (cnn, residual, transformer, mlp, unet, recurrent)
-UNSEEN: tuple[Architecture, ...] = (depthwise, dense, mixer)
+def autoencoder(net: Net, spot: Spot) -> str:
+    x = net.op("LeakyRelu", net.conv(net.input(1, 3, 8, 8), 3, 10))
+    x = net.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = spot(net, net.op("Softplus", net.conv(x, 10, 10)), 10, 4)
+    up = net.op("ConvTranspose", x, net.constant(net.weights(10, 6, 2, 2)), kernel_shape=[2, 2], strides=[2, 2])
+    return net.conv(net.op("Tanh", up), 6, 3)
+
+
+KNOWN: tuple[Architecture, ...] = (cnn, residual, transformer, mlp, unet, recurrent, depthwise)
+UNSEEN: tuple[Architecture, ...] = (autoencoder, dense, mixer)

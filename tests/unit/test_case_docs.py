@@ -13,8 +13,9 @@ import pytest
 from parity.case.annotations import open_truth
 from parity.case.decoder import open_decoder
 from parity.case.mistakes import Mistakes, parse_table
-from parity.case.schema import CaseTable, ToleranceTable, VariantTable, json_schema
+from parity.case.schema import CaseTable, RecordedReference, ToleranceTable, VariantTable, json_schema
 from parity.case.schema_decode import AgreementTable, AnnotationsTable, GateTable, PythonDecodeTable
+from parity.case.schema_latency import BudgetTable, LatencyTable
 from parity.decode import FAMILIES
 from parity.decoded import Detections
 from parity.detect.figures import FIGURES
@@ -59,8 +60,19 @@ def test_the_documented_function_annotates(tmp_path: Path) -> None:
 
 
 def test_every_key_is_documented() -> None:
-    tables = (CaseTable, VariantTable, ToleranceTable, PythonDecodeTable, AgreementTable, GateTable, AnnotationsTable)
-    keys = {key for table in tables for key in table.model_fields} - {"latency"}
+    tables = (
+        CaseTable,
+        RecordedReference,
+        VariantTable,
+        ToleranceTable,
+        PythonDecodeTable,
+        AgreementTable,
+        GateTable,
+        AnnotationsTable,
+        LatencyTable,
+        BudgetTable,
+    )
+    keys = {key for table in tables for key in table.model_fields}
     steps = {
         table["properties"]["step"]["const"]
         for table in json_schema()["$defs"].values()

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from parity.case.loader import find_cases, load_case
-from parity.case.model import Decoding, ImageSource, NpzSource, PythonSource, RandomSource, RandomTensor, ReferenceKind
+from parity.case.model import (
+    Decoding,
+    ImageSource,
+    LatencyBudget,
+    LatencyOptions,
+    NpzSource,
+    PythonSource,
+    RandomSource,
+    RandomTensor,
+    ReferenceKind,
+)
 from parity.case.schema import CaseTable, json_schema
 from parity.decoded import Task
 from parity.errors import CaseError
@@ -78,7 +88,11 @@ name = "python"
 function = "decoder.py:decode"
 task = "detection"
 [latency]
-p99_ms = 5
+cuda_graph = true
+[[latency.budgets]]
+variant = "fp16"
+max_p99_ms = 5
+reason = "30 frames a second"
 """
     folder = write_case(tmp_path / "full", text)
     write_images(folder / "images", ["a2.png", "a10.png", "a1.png", "b.png"])
@@ -106,7 +120,8 @@ p99_ms = 5
     assert (rule.tolerance.rtol, rule.tolerance.atol, rule.tolerance.atol_unit) == (1e-2, 2e-2, "rms")
     assert (rule.tolerance.mismatch_fraction, rule.tolerance.min_sqnr_db) == (0.1, 30)
     assert case.decoding == Decoding(None, "decoder.py:decode", Task.DETECTION)
-    assert case.latency == {"p99_ms": 5}
+    budget = LatencyBudget("fp16", 2, None, 5, None, "", "30 frames a second")
+    assert case.latency == LatencyOptions((2,), cuda_graph=True, budgets=(budget,))
     assert len(case.file_sha256) == 64
     with pytest.raises(FrozenInstanceError):
         case.name = "other"  # type: ignore[misc]
@@ -232,7 +247,7 @@ MISTAKES = {
     "a model that is not there": (RANDOM.replace("model.onnx", "mine.onnx"), "cannot be read (No such file"),
     "an unknown kind": (
         RANDOM.replace('"random"', '"radnom"'),
-        "inputs.kind: expected one of images, npz, random, python",
+        "inputs.kind: expected one of images, npz, polygraphy, random, python",
     ),
     "no kind": (RANDOM.replace('kind = "random"', ""), "inputs.kind: is missing"),
     "an empty [variants]": (f"{RANDOM}[variants]\n", "variants: is empty"),
@@ -278,7 +293,7 @@ MISTAKES = {
     ),
     "calibration with a mistake is not told as missing": (
         f'{RANDOM}[calibration]\nkind = "nothing"\n[variants.a]\nprecision = "int8"\n',
-        "calibration.kind: expected one of images, npz, random, python; got 'nothing'",
+        "calibration.kind: expected one of images, npz, polygraphy, random, python; got 'nothing'",
     ),
     "both atols": (
         f'{RANDOM}[[tolerances]]\nrtol = 0\natol = 0\natol_rms = 0\nreason = "r"\n',

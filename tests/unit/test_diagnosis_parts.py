@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from parity.diagnose.certainty import CONFIRMED, FITS, POSSIBLE, REFUTED, SHOWN, SPECIFIC, certainty_of
 from parity.diagnose.model_facts import ModelFacts
+from parity.diagnose.registry import RULES
 from parity.diagnose.resampling import modes_of, other_modes
 from parity.diagnose.row_facts import RowFacts, magnitude
 from parity.diagnose.rules import fp16_overflow, layernorm_pattern
@@ -32,7 +34,8 @@ from tests.tiny_graphs import looped, model_of, node
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from parity.diagnose.evidence import Evidence
+    from parity.diagnose.evidence import Evidence, Rule
+    from tests.planted.models import Planted
 
 
 @given(st.floats(min_value=2.0**-13, max_value=6e4, width=16))
@@ -191,3 +194,25 @@ def test_modes_that_a_node_does_not_read_are_not_tried() -> None:
     ]  # fmt: skip
     nearest = node("Resize", ["x", "", "s"], ["y"], "up")
     assert len(list(other_modes(nearest))) == 11
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__module__.rpartition(".")[2])
+@pytest.mark.parametrize("name", ["cnn_overflow", "residual_cancelling_product", "recurrent_cancellation"])
+def test_a_rule_ends_without_layers_and_names_nodes_of_the_model_only(name: str, rule: Rule) -> None:
+    planted, evidence = _seen(name)
+    names = {node.name for node in planted.model.graph.node}
+    for found in rule(replace(evidence, layers=None)):
+        assert {*found.nodes, *found.keep} <= names
+
+
+@cache
+def _seen(name: str) -> tuple[Planted, Evidence]:
+    planted = broken(name)
+    return planted, evidence_of(planted.model, planted.feed, planted.options)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__module__.rpartition(".")[2])
+def test_a_reference_of_nan_has_no_cause_and_ends(rule: Rule) -> None:
+    model = model_of([node("Log", ["x"], ["t"], "log"), node("Exp", ["t"], ["y"], "exp")], ["x"], ["y"])
+    evidence = evidence_of(model, {"x": np.full(4, -1.0, np.float32)}, PrecisionOptions(Precision.FP16))
+    assert rule(evidence) == ()

@@ -29,9 +29,18 @@ from parity.decoded import Task
 from parity.detect.gates import Gate, default_gates
 from parity.diagnosis import Diagnosis
 from parity.difference import Element, Side, TensorDifference
+from parity.latency_table import (
+    GpuConditions,
+    JudgedBudget,
+    LatencyMode,
+    LatencyRecord,
+    LayerLatency,
+    Measurement,
+)
 from parity.layer_table import LayerError, LayerReport, LayerRow, Quantized, Role, Validity
 from parity.pytest_settings import add_options
 from parity.report.decoded_csv import DETECTIONS_COLUMNS, FIGURES_COLUMNS
+from parity.report.latency import LATENCY_COLUMNS
 from parity.report.layers_csv import LAYERS_COLUMNS
 from parity.report.tables import CENSUS_COLUMNS, ENGINE_COLUMNS, INVARIANTS_COLUMNS
 from parity.results import (
@@ -50,6 +59,7 @@ from parity.results import (
     Triangulation,
     WorkerRecord,
 )
+from parity.stats import LatencyStatistics
 from parity.tolerance import DEFAULT_TOLERANCE, NOISE_FLOOR_DB, Precision, Tolerance
 from parity.verdict import Verdict
 from tests.pages import PAGES, ROOT, anchors, blocks, read, section, table
@@ -157,6 +167,7 @@ def test_the_page_on_judging_has_every_figure(kind: type) -> None:
         *(Run, Environment, CaseRecord, Outcome, ModelRecord, TensorOutcome, Tolerance, Element, WorkerRecord),
         *(Distance, Triangulation, EngineRecord, BuildMessage, Census, CensusRow, Invariant),
         *(DecodedRecord, JudgedFigure, Figure, Finding, BoxRecord, ImageAgreement, ClassAgreement),
+        *(LatencyRecord, LatencyMode, Measurement, LatencyStatistics, GpuConditions, JudgedBudget, LayerLatency),
         *(LayerReport, LayerRow, LayerError, Quantized, Diagnosis),
     ],
 )
@@ -192,6 +203,25 @@ def test_the_page_on_reports_has_every_column_of_an_engine(columns: tuple[str, .
 def test_the_page_on_reports_has_every_column_of_decoded_results(columns: tuple[str, ...]) -> None:
     page = section(read("docs/reports.md"), "## Tables of decoded results")
     assert {name for name in columns if f"`{name}`" not in page} == set()
+
+
+def test_the_page_on_reports_has_every_column_of_latency() -> None:
+    page = section(read("docs/reports.md"), "## Tables of latency")
+    assert {name for name in LATENCY_COLUMNS if f"`{name}`" not in page} == set()
+
+
+def test_the_page_on_latency_has_every_option() -> None:
+    latency = typer.main.get_command(app).commands["latency"]  # type: ignore[attr-defined]
+    known = {name for option in latency.params for name in (*option.opts, *option.secondary_opts) if name[:2] == "--"}
+    cells = [row[0] for row in table(read("docs/latency.md"), "option")]
+    assert set(re.findall(r"`(--[a-z-]+)`", " ".join(cells))) == known - {"--help"}
+
+
+def test_the_page_on_latency_shows_valid_budgets() -> None:
+    [example] = blocks(read("docs/latency.md"), "toml")
+    mistakes = Mistakes()
+    parse_table(CaseTable, tomllib.loads(example), mistakes)
+    assert {mistake.path for mistake in mistakes.found} == {"model", "inputs"}
 
 
 def test_the_page_on_reports_has_every_column_of_layers() -> None:

@@ -79,3 +79,15 @@ def test_the_type_of_a_node_is_that_of_its_first_floating_output() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     assert node_types(model) == {"cast": "float16", "exp": "float16", "back": "float32"}
     assert not is_quantized(model)
+
+
+def test_a_node_without_a_float_output_computes_in_the_type_of_its_floats() -> None:
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("NonMaxSuppression", ["boxes", "scores"], ["kept"], "suppress"),
+        helper.make_node("Gather", ["kept", "kept"], ["same"], "indices"),
+    ]
+    inputs = [value("boxes", TensorProto.FLOAT, [1, 4, 4]), value("scores", TensorProto.FLOAT, [1, 1, 4])]
+    graph = helper.make_graph(nodes, "graph", inputs, [value("same", TensorProto.INT64, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert node_types(model) == {"suppress": "float32"}

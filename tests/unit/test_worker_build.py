@@ -35,7 +35,8 @@ def _parse_into(parser: Any, _model: str) -> bool:
     trt = network.module
     x = network.add_input("x", trt.DataType.FLOAT, (1, 3))
     network.mark_output(x)
-    layer = SimpleNamespace(name="conv", metadata="", type=trt.LayerType.CONVOLUTION, num_outputs=1, precision=None)
+    layer = SimpleNamespace(name="conv", metadata="", type=trt.LayerType.CONVOLUTION, num_inputs=0, num_outputs=1)
+    layer.precision = None
     layer.get_output = lambda _index: SimpleNamespace(
         name="y", dtype=trt.DataType.FLOAT, is_shape_tensor=False, is_network_output=True
     )

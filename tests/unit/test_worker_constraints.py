@@ -16,11 +16,16 @@ class Layers(list[Any]):
     """A network: what the functions read of one is its layers."""
 
 
-def _layer(trt: Any, name: str, kind: str, *dtypes: str, metadata: str = "", is_shape: bool = False) -> Any:
+def _layer(
+    trt: Any, name: str, kind: str, *dtypes: str, metadata: str = "", is_shape: bool = False, reads: str = ""
+) -> Any:
     layer = trt.ILayer()
     outputs = [SimpleNamespace(dtype=getattr(trt.DataType, dtype), is_shape_tensor=is_shape) for dtype in dtypes]
+    # An optional input that is left out is None.
+    inputs = [None, *([SimpleNamespace(dtype=getattr(trt.DataType, reads))] if reads else [])]
     space = {"name": name, "metadata": metadata, "type": getattr(trt.LayerType, kind), "num_outputs": len(outputs)}
-    layer = type("Layer", (), {**space, "get_output": lambda _self, index: outputs[index], "types": {}})()
+    ways = {"get_output": lambda _self, index: outputs[index], "get_input": lambda _self, index: inputs[index]}
+    layer = type("Layer", (), {**space, **ways, "num_inputs": len(inputs), "types": {}})()
     layer.types, layer.precision = {}, None
     layer.set_output_type = layer.types.__setitem__
     return layer
@@ -64,6 +69,13 @@ def test_integer_outputs_keep_their_type(trt: Any) -> None:
     layer = _layer(trt, "top", "TOPK", "FLOAT", "INT32")
     keep_layers(trt, Layers([layer]), ("top",), "fp16")
     assert layer.types == {0: trt.DataType.HALF}
+
+
+def test_a_layer_that_reads_floats_and_gives_indices_is_held_as_well(trt: Any) -> None:
+    layer = _layer(trt, "suppress", "NMS", "INT32", "INT32", reads="FLOAT")
+    assert hold_types(trt, Layers([layer]), {"suppress": "fp32"}) == 1
+    assert (layer.precision, layer.types) == (trt.DataType.FLOAT, {})
+    assert keep_layers(trt, Layers([layer]), ("suppress",), "fp32") == 1
 
 
 def test_a_shape_tensor_keeps_its_type(trt: Any) -> None:

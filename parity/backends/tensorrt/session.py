@@ -224,7 +224,9 @@ class TensorRTSession:
         answer = self._ask("profile", tensors=dict(feed), profile=profile, iterations=iterations)
         return tuple(LayerTime(layer["name"], tuple(layer["times_ms"])) for layer in answer["layers"])
 
-    def time(self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+    def time(
+        self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float, cuda_graph: bool = False
+    ) -> EngineTiming:
         """Run one feed again and again, in the kept context; ``EngineSession`` explains the parameters.
 
         Raises
@@ -239,10 +241,10 @@ class TensorRTSession:
             warm_up_ms=warm_up_ms,
             min_iterations=min_iterations,
             min_s=min_s,
-            cuda_graph=False,
+            cuda_graph=cuda_graph,
         )
         gpu, host, enqueue = (tuple(map(float, answer[name])) for name in ("gpu_ms", "host_ms", "enqueue_ms"))
-        return EngineTiming(gpu, host, enqueue, tuple(answer["notes"]))
+        return EngineTiming(gpu, host, enqueue, bool(answer["cuda_graph"]), tuple(answer["notes"]))
 
     def reload(self) -> TensorRTSession:
         """Load the same plan once more, as another engine of the same worker; close it as this one.

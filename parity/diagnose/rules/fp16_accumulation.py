@@ -29,7 +29,7 @@ _DEEP = 512
 _TRIES = 3
 _PROBE = (
     "keep the nodes from where the values grow large to where they cancel at fp32; bf16, which has fewer digits, must "
-    "be worse"
+    "be no better"
 )
 _REMEDY = (
     "keep these nodes at fp32 (bf16 does not help), or take the large part away before it is rounded: subtract means "
@@ -121,8 +121,10 @@ def _keep_and_try(
     What is cancelled carries the roundings of all that it is made of, so the set may have to reach further back than
     the large values do.
     """
-    left = magnitude(row)
-    inside = rows.upstream([row], lambda other: magnitude(other) > left * _CANCELS / 4)
+    left, term = magnitude(row), largest_term(facts, rows, row)
+    # Halfway in bits between what is added up and what is left of it.
+    large = math.sqrt(term * left) if term > left else left
+    inside = rows.upstream([row], lambda other: magnitude(other) > large)
     for _ in range(_TRIES):
         keep = facts.with_inner(dict.fromkeys(name for one in inside for name in one.nodes))
         trial = try_keeping(evidence, keep)

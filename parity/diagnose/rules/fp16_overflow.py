@@ -57,12 +57,12 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, made: Sequ
     keep = facts.with_inner(island)
     trial = try_keeping(evidence, keep)
     # Sums with a mask beyond the range are the mask's doing, which has a rule and a better remedy of its own.
-    seen = FITS if huge_constants(facts, rows, first, LARGEST_HALF) else SHOWN
-    certainty = certainty_of(seen, trial.is_confirmed)
+    has_mask = bool(huge_constants(facts, rows, first, LARGEST_HALF))
+    certainty = certainty_of(FITS if has_mask else SHOWN, trial.is_confirmed)
     return Diagnosis(
         cause=CAUSE,
         title=f"{_pattern(facts, rows, first)} overflows fp16 at {first.layer}",
-        certainty=min(certainty, 0.8) if seen == FITS else certainty,
+        certainty=min(certainty, SHOWN) if has_mask else certainty,
         nodes=tuple(dict.fromkeys(name for row in made for name in row.nodes)),
         evidence=_evidence(evidence, made),
         probe=_PROBE,

@@ -1,0 +1,217 @@
+"""What a GPU does while it is timed, by NVML: clocks, temperature, power, what slows it, who else is on it.
+
+nvidia-ml-py is optional: without it, or without a driver, a measurement says that nobody looked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
+
+from parity.latency_table import GpuConditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PERIOD_S = 0.1
+
+# The reasons of nvmlClocksEventReasons that mean slower clocks than asked for; idle and the clocks that somebody set
+# are none.
+THROTTLES = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+
+
+class Watch(Protocol):
+    """Who looks at a GPU while it is timed."""
+
+    @property
+    def device(self) -> str:
+        """What tells the GPU from others on this machine."""
+        ...
+
+    @property
+    def gpu(self) -> str:
+        """The GPU's name, empty where nobody looks."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """Why nobody looks; empty where somebody does."""
+        ...
+
+    def watching(self) -> Any:
+        """Return a context that gives a ``Sampling``, which is whole behind it."""
+        ...
+
+
+@dataclass(slots=True)
+class Sampling:
+    """What was seen so far; ``conditions`` is None where nothing was."""
+
+    gpu: str = ""
+    clocks_mhz: list[int] = field(default_factory=list)
+    temperatures_c: list[int] = field(default_factory=list)
+    powers_w: list[float] = field(default_factory=list)
+    reasons: dict[str, None] = field(default_factory=dict)
+    other_processes: int = 0
+    count: int = 0
+
+    @property
+    def conditions(self) -> GpuConditions | None:
+        """What was seen, in short."""
+        if not self.count:
+            return None
+        clocks = self.clocks_mhz
+        return GpuConditions(
+            gpu=self.gpu,
+            sample_count=self.count,
+            clock_minimum_mhz=min(clocks, default=None),
+            clock_median_mhz=int(median(clocks)) if clocks else None,
+            clock_maximum_mhz=max(clocks, default=None),
+            temperature_c=max(self.temperatures_c, default=None),
+            power_w=max(self.powers_w, default=None),
+            throttle_reasons=tuple(self.reasons),
+            other_processes=self.other_processes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Nobody looks."""
+
+    device: str
+    note: str = ""
+    gpu: str = ""
+
+    @contextmanager
+    def watching(self) -> Iterator[Sampling]:
+        """Give an empty sampling."""
+        yield Sampling()
+
+
+class NvmlWatch:
+    """Looks at one GPU from a thread of its own.
+
+    Parameters
+    ----------
+    nvml
+        The module ``pynvml``, initialized.
+    number
+        The GPU's number as CUDA counts it in this process.
+    period_s
+        Between two looks.
+    """
+
+    note = ""
+
+    def __init__(self, nvml: Any, number: int, period_s: float = PERIOD_S) -> None:
+        self._nvml = nvml
+        self._period_s = period_s
+        self._handle = _handle(nvml, number)
+        self.device = _text(nvml.nvmlDeviceGetUUID(self._handle))
+        self.gpu = _text(nvml.nvmlDeviceGetName(self._handle))
+        # A container sees the process numbers of its host, so own processes are not told by theirs: whoever was there
+        # before this run's workers is another one, and so is whoever comes once timing has begun.
+        self._strangers = self._processes()
+
+    @contextmanager
+    def watching(self) -> Iterator[Sampling]:
+        """Sample until the end of the block."""
+        sampling, known, ended = Sampling(self.gpu), self._processes(), threading.Event()
+        own = known - self._strangers
+
+        def look_on() -> None:
+            while not ended.wait(self._period_s):
+                self._look(sampling, own)
+
+        self._look(sampling, own)
+        thread = threading.Thread(target=look_on, daemon=True)
+        thread.start()
+        try:
+            yield sampling
+        finally:
+            ended.set()
+            thread.join()
+
+    def _look(self, sampling: Sampling, own: set[int]) -> None:
+        nvml, handle = self._nvml, self._handle
+        sampling.count += 1
+        _keep(nvml, sampling.clocks_mhz, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        _keep(
+            nvml,
+            sampling.temperatures_c,
+            lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+        )
+        _keep(nvml, sampling.powers_w, lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+        with suppress(nvml.NVMLError):
+            bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+            sampling.reasons.update(dict.fromkeys(name for bit, name in THROTTLES.items() if bits & bit))
+        sampling.other_processes = max(sampling.other_processes, len(self._processes() - own))
+
+    def _processes(self) -> set[int]:
+        with suppress(self._nvml.NVMLError):
+            return {process.pid for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
+        return set()
+
+
+@contextmanager
+def open_watch(number: int, gpu: str) -> Iterator[Watch]:
+    """Open NVML for a GPU, before a worker begins to use it.
+
+    Parameters
+    ----------
+    number
+        The GPU's number as CUDA counts it in this process.
+    gpu
+        What is to be told where nobody can look.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        yield Blind(gpu, "nobody looked at the GPU's clocks and processes: nvidia-ml-py is missing")
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        yield Blind(gpu, f"nobody looked at the GPU's clocks and processes: NVML does not start ({error})")
+        return
+    try:
+        yield _watch(pynvml, number, gpu)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _watch(nvml: Any, number: int, gpu: str) -> Watch:
+    try:
+        return NvmlWatch(nvml, number)
+    except nvml.NVMLError as error:
+        return Blind(gpu, f"nobody looked at the GPU's clocks and processes: NVML has no GPU {number} ({error})")
+
+
+def _handle(nvml: Any, number: int) -> Any:
+    """Return NVML's handle of a GPU that CUDA counts; NVML itself heeds no ``CUDA_VISIBLE_DEVICES``."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    name = visible[number] if number < len(visible) else str(number)
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def _keep(nvml: Any, found: list[Any], read: Callable[[], Any]) -> None:
+    """Add a reading; a GPU that does not tell one tells the others all the same."""
+    with suppress(nvml.NVMLError):
+        found.append(read())
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

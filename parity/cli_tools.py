@@ -1,0 +1,212 @@
+"""The commands around a judgement: repair, sensitivity, latency, and the ways from and to other tools.
+
+What a command does stands in a module of its own, which is imported when the command is chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parity.cli_common import BackendName, Debug, backend_names, show_log, shown_progress, told
+
+tools = typer.Typer(rich_markup_mode=None, add_completion=False)
+"""Joined to ``parity`` itself, not a command of that name."""
+
+_imports = typer.Typer(
+    help="Read what other tools measured.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+tools.add_typer(_imports, name="import")
+
+
+class KeepPrecisionName(StrEnum):
+    """What ``--keep-precision`` takes."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+_Case = Annotated[Path, typer.Argument(metavar="CASE", help="A case folder or file.")]
+_Variant = Annotated[str, typer.Option(help="The variant, such as fp16.")]
+_KeepPrecision = Annotated[
+    KeepPrecisionName | None, typer.Option(help="What nodes are kept at; as the case file says, else fp32.")
+]
+_Tries = Annotated[int | None, typer.Option(min=1, help="End after so many tries.")]
+_Minutes = Annotated[float | None, typer.Option(min=0.0, help="End after so many minutes.")]
+_Limit = Annotated[int | None, typer.Option(min=1, help="Judge the first so many feeds only.")]
+_NoPython = Annotated[
+    bool, typer.Option("--no-python", help="Refuse cases with Python functions, engines, plugins or lean runtimes.")
+]
+
+
+@tools.command("repair")
+def _repair(  # noqa: PLR0917 - typer reads one parameter for each option
+    case: _Case,
+    variant: _Variant,
+    backend: Annotated[
+        BackendName | None, typer.Option(help="tensorrt confirms on an engine what the forecast found, and times it.")
+    ] = None,
+    tensorrt_python: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec.")
+    ] = None,
+    keep_precision: _KeepPrecision = None,
+    tries: _Tries = 300,
+    minutes: _Minutes = 30.0,
+    limit: _Limit = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the list into the case file.")] = False,
+    no_python: _NoPython = False,
+    debug: Debug = False,
+) -> None:
+    """Find the fewest nodes to keep at a higher precision so that a variant passes.
+
+    Exit codes: 0 repaired, or nothing to repair; 1 precision does not mend it; 2 it could not be tried.
+    """
+    with told(debug):
+        show_log(verbose=False)
+        from parity.cli_repair import Asked, repair_case
+
+        [chosen] = backend_names([backend] if backend else None, wants_tensorrt=bool(tensorrt_python))
+        asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
+        raise typer.Exit(repair_case(asked, chosen, tuple(tensorrt_python or ()), writes=write))
+
+
+@tools.command("sensitivity")
+def _sensitivity(  # noqa: PLR0917 - as above
+    case: _Case,
+    variant: _Variant,
+    keep_precision: _KeepPrecision = None,
+    tries: _Tries = None,
+    minutes: _Minutes = 30.0,
+    limit: _Limit = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every node there.")] = None,
+    no_python: _NoPython = False,
+    debug: Debug = False,
+) -> None:
+    """Show what each node costs alone at a variant's precision, and what keeping it alone saves."""
+    with told(debug):
+        show_log(verbose=False)
+        from parity.cli_repair import Asked, show_sensitivity
+
+        asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
+        raise typer.Exit(show_sensitivity(asked, out))
+
+
+@tools.command("export")
+def _export(  # noqa: PLR0917 - typer reads one parameter for each option
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a saved run.")],
+    polygraphy: Annotated[
+        bool, typer.Option("--polygraphy", help="Write the JSON that polygraphy run takes; there is no other form yet.")
+    ] = False,
+    feed: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Which failing feed, if the run has several.")
+    ] = None,
+    case: Annotated[Path | None, typer.Option(metavar="CASE", help="Where the case is, if it has moved.")] = None,
+    tensorrt_python: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A Python that has TensorRT, as of parity run. Repeatable.")
+    ] = None,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Refuse a case that brings code.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a failing feed, and what both sides make of it, for another tool."""
+    if not polygraphy:
+        raise typer.BadParameter("say for which tool: --polygraphy")
+    with told(debug):
+        show_log(False)
+        from parity.cli_interop import export_polygraphy
+        from parity.runner import cache_folder
+        from parity.runner.export import ExportSettings
+
+        settings = ExportSettings(run, feed, case, tuple(tensorrt_python or ()), not no_python, cache_folder())
+        typer.echo(str(export_polygraphy(settings)))
+
+
+@_imports.command("trtexec")
+def _import_trtexec(  # noqa: PLR0917 - typer reads one parameter for each option
+    layers: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportLayerInfo wrote.")] = None,
+    profile: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportProfile wrote.")] = None,
+    times: Annotated[Path | None, typer.Option(metavar="FILE", help="What --exportTimes wrote.")] = None,
+    case: Annotated[
+        Path | None, typer.Option(metavar="CASE", help="Judge the layers' precision by this case; needs --layers.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Which variant of the case the engine is.")] = None,
+    by_time: Annotated[bool, typer.Option("--by-time", help="The slowest layer first.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write layers.csv, times.csv and census.csv there as well.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    no_python: Annotated[bool, typer.Option("--no-python", help="Refuse a case that brings code.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Join trtexec's layers, profile and times; with a case, judge the precision that its layers run at."""
+    if not (layers or profile or times) or (case and not layers) or (variant and not case):
+        raise typer.BadParameter("give a file of trtexec; --case needs --layers, and --variant needs --case")
+    with told(debug):
+        from parity.cli_interop import TrtexecFiles, exit_code, import_trtexec
+        from parity.report.measurements import measurements_json, print_measurements, write_measurements
+
+        found = import_trtexec(TrtexecFiles(layers, profile, times, case, variant, not no_python))
+        if as_json:
+            typer.echo(measurements_json(found))
+        else:
+            print_measurements(found, sys.stdout, by_time=by_time)
+        for file in write_measurements(found, out) if out else ():
+            typer.echo(f"wrote {file}", err=True)
+        raise typer.Exit(exit_code(found))
+
+
+@tools.command("latency")
+def _latency(  # noqa: PLR0917 - as above
+    case: _Case,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Measure this variant only: fp16, int8*, fp16@onnxruntime. Repeatable.")
+    ] = None,
+    backend: Annotated[
+        list[BackendName] | None, typer.Option(help="What executes the variants: onnxruntime by default. Repeatable.")
+    ] = None,
+    tensorrt_python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A Python that has TensorRT, or an execnet spec. Repeatable."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Read for at least so long, for each batch size.")] = 3.0,
+    warm_up_ms: Annotated[float, typer.Option(min=0.0, help="Run for so long before the first reading.")] = 200.0,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Measure this batch size beside the case's. Repeatable.")
+    ] = None,
+    layers: Annotated[bool, typer.Option(help="Time the layers of engines, in another run.")] = True,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the run's folder is made.")] = Path("reports"),
+    name: Annotated[str, typer.Option(help="The end of the folder's name.")] = "",
+    no_python: _NoPython = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how long the variants of a case take, against its budgets.
+
+    Exit codes: 0 every budget is kept, or there is none; 1 one is exceeded; 2 it could not be judged.
+    """
+    with told(debug):
+        show_log(False)
+        from parity.backends import TensorRTSettings
+        from parity.cli_latency import measure_latency
+        from parity.runner import JudgeSettings, RunSettings, cache_folder
+        from parity.runner.latency_run import LatencySettings
+        from parity.runner.latency_trial import LatencyProtocol
+
+        settings = RunSettings(
+            cases=(case,),
+            variants=tuple(variant or ()),
+            backends=backend_names(backend, wants_tensorrt=bool(tensorrt_python)),
+            tensorrt=TensorRTSettings(tuple(tensorrt_python or ()), cache_folder()),
+            out=out,
+            name=name,
+            allow_python=not no_python,
+            command=("parity", *sys.argv[1:]),
+            judging=JudgeSettings(cache=cache_folder(), debug=debug),
+        )
+        protocol = LatencyProtocol(warm_up_ms, min_s=seconds, profiles_layers=layers)
+        asked = LatencySettings(settings, protocol, tuple(batch or ()))
+        raise typer.Exit(measure_latency(asked, shown_progress(), as_json=as_json))

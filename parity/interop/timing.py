@@ -1,0 +1,77 @@
+"""Times summed up as trtexec sums them up, so that its own figures come out again."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+UNSTABLE_PERCENT = 2.5
+"""trtexec calls GPU times unstable above this coefficient of variation."""
+_ENQUEUE_BOUND = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSummary:
+    """Times in ms; ``variation_percent`` is the standard deviation over the mean, None where the mean is 0."""
+
+    name: str
+    count: int
+    minimum: float
+    maximum: float
+    mean: float
+    median: float
+    p90: float
+    p95: float
+    p99: float
+    variation_percent: float | None
+
+
+def summarize(name: str, times_ms: Sequence[float]) -> TimeSummary:
+    """Return the figures of one kind of time, at least one reading.
+
+    Percentiles are readings, not interpolated; the deviation is that of the readings themselves (divided by n).
+    """
+    ordered = sorted(times_ms)
+    mean = statistics.fmean(ordered)
+    return TimeSummary(
+        name,
+        len(ordered),
+        ordered[0],
+        ordered[-1],
+        mean,
+        statistics.median(ordered),
+        percentile(ordered, 90),
+        percentile(ordered, 95),
+        percentile(ordered, 99),
+        100 * statistics.pstdev(ordered) / mean if mean else None,
+    )
+
+
+def percentile(ordered: Sequence[float], share: int) -> float:
+    """Return the reading that trtexec takes as a percentile, 0 to 100, of times in ascending order."""
+    # In float32, as there: (1 - 0.99) * 100 is 1 in exact numbers and 0.99999 in these, another reading.
+    excluded = int((np.float32(1) - np.float32(share) / np.float32(100)) * np.float32(len(ordered)))
+    return ordered[max(len(ordered) - 1 - excluded, 0)]
+
+
+def timing_notes(summaries: Mapping[str, TimeSummary]) -> tuple[str, ...]:
+    """Return what makes times unfit for a comparison, by the rules that trtexec warns by."""
+    compute, enqueue = summaries["GPU compute"], summaries["enqueue"]
+    notes = []
+    if compute.variation_percent is not None and compute.variation_percent > UNSTABLE_PERCENT:
+        notes.append(
+            f"GPU compute varies by {compute.variation_percent:.3g} % (above {UNSTABLE_PERCENT} %): the times are "
+            "unstable; lock the clocks and measure again"
+        )
+    if enqueue.median > _ENQUEUE_BOUND * compute.median:
+        notes.append(
+            f"enqueuing takes {enqueue.median:.4g} ms of {compute.median:.4g} ms on the GPU: the host may hold it up; "
+            "measure with a CUDA graph"
+        )
+    return tuple(notes)

@@ -1,0 +1,195 @@
+"""One variant's latency: which model or engine is timed, on which feed, at which batch sizes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from parity.case.assemble_latency import is_batch_free
+from parity.checks.latency import layer_latencies, measurement_of
+from parity.errors import BackendError, FeedError
+from parity.latency_table import LatencyMode, LatencyRecord
+from parity.runner.engine_judge import differing_dtypes
+from parity.runner.engine_request import engine_request
+from parity.runner.planned import typed_inputs
+from parity.runner.selection import is_engine_backend
+from parity.tolerance import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from parity.backends import Backend, Tensors
+    from parity.backends.engine import EngineSession, EngineTiming
+    from parity.backends.nvml import Watch
+    from parity.case.model import LatencyOptions
+    from parity.latency_table import GpuConditions, LayerLatency, Measurement
+    from parity.results import EngineRecord
+    from parity.runner.planned import PlannedVariant
+    from parity.runner.settings import JudgeSettings
+
+    Time = Callable[[Tensors], EngineTiming]
+
+PROFILED_ITERATIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyProtocol:
+    """How long is measured: trtexec's own defaults.
+
+    Attributes
+    ----------
+    warm_up_ms
+        Before the first reading.
+    min_iterations, min_s
+        Readings go on until there are so many and so many seconds have passed.
+    profiles_layers
+        Whether layers are timed, in another run behind it.
+    """
+
+    warm_up_ms: float = 200.0
+    min_iterations: int = 10
+    min_s: float = 3.0
+    profiles_layers: bool = True
+
+
+def measure_variant(
+    planned: PlannedVariant,
+    backend: Backend,
+    settings: JudgeSettings,
+    *,
+    options: LatencyOptions,
+    protocol: LatencyProtocol,
+    watch: Watch | None = None,
+) -> tuple[LatencyRecord, EngineRecord | None]:
+    """Time a variant at each batch size of ``options``; return what was measured, and the engine where there is one.
+
+    ONNX Runtime on the CPU is given the variant's typed model under all graph optimisations: what somebody would ship
+    there, not the rounded graph of a forecast.
+
+    Parameters
+    ----------
+    watch
+        Who looks at the GPU; None where there is none to look at.
+
+    Raises
+    ------
+    ModelError, PrecisionError, FeedError, BackendError
+        It cannot be built, loaded or run.
+    """
+    timer = _Timer(planned, options, protocol, watch)
+    if is_engine_backend(backend):
+        with backend.open_engine(engine_request(planned), settings.build_timeout_s) as engine:
+            dtypes = differing_dtypes(planned.prepared.interface.inputs, engine.inputs, planned)
+            arguments = {**timer.arguments, "cuda_graph": options.cuda_graph}
+            record = timer.record(lambda feed: engine.time(feed, **arguments), dtypes)
+            layers, notes = _layers(engine, timer.feed(dtypes)) if protocol.profiles_layers else ((), ())
+            return replace(record, layers=layers, notes=(*record.notes, *notes)), engine.record
+    session_options = replace(settings.session, graph_optimizations=True)
+    with backend.open(planned.made.typed, session_options) as session:
+        if not isinstance(session, TimedSession):
+            raise BackendError(f"{backend.name}: its sessions time nothing; measure on onnxruntime or tensorrt")
+        halves = planned.half_tensors(session.inputs)
+        time = session.time
+        record = timer.record(lambda feed: time(feed, **timer.arguments), halves)
+        return replace(record, notes=(*record.notes, *_cpu_notes(planned.precision))), None
+
+
+@runtime_checkable
+class TimedSession(Protocol):
+    """A session that times itself."""
+
+    def time(self, feed: Tensors, *, warm_up_ms: float, min_iterations: int, min_s: float) -> EngineTiming:
+        """Run one feed again and again, as ``EngineSession.time``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    planned: PlannedVariant
+    options: LatencyOptions
+    protocol: LatencyProtocol
+    watch: Watch | None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """How long a session is to time."""
+        asked = self.protocol
+        return {"warm_up_ms": asked.warm_up_ms, "min_iterations": asked.min_iterations, "min_s": asked.min_s}
+
+    def feed(self, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Return the case's first feed in the engine's dtypes.
+
+        Raises
+        ------
+        FeedError
+            There is none.
+        """
+        feeds = self.planned.prepared.feeds
+        if not feeds:
+            raise FeedError(f"{self.planned.case.name}: has no feed to time; add one to [inputs]")
+        return typed_inputs(feeds[0].tensors, dtypes)
+
+    def record(self, time: Time, dtypes: Mapping[str, str]) -> LatencyRecord:
+        """Time each batch size."""
+        first, own = self.feed(dtypes), self.options.batch_sizes[0]
+        measurements, graphs = [], []
+        for size in self.options.batch_sizes:
+            feed = first if size == own else self._resized(first, size)
+            timing, conditions = self._timed(time, feed)
+            graphs.append(timing.cuda_graph)
+            measurements.append(measurement_of(timing, size, self._rows(feed, size), conditions))
+        return LatencyRecord(self._mode(all(graphs)), tuple(measurements), notes=self._notes(measurements))
+
+    def _timed(self, time: Time, feed: Tensors) -> tuple[EngineTiming, GpuConditions | None]:
+        watch: AbstractContextManager[Any] = self.watch.watching() if self.watch else nullcontext()
+        with watch as sampling:
+            timing = time(feed)
+        return timing, sampling.conditions if sampling else None
+
+    def _mode(self, cuda_graph: bool) -> LatencyMode:
+        return LatencyMode(
+            cuda_graph_asked=self.options.cuda_graph,
+            cuda_graph=cuda_graph,
+            warm_up_ms=self.protocol.warm_up_ms,
+            least_s=self.protocol.min_s,
+        )
+
+    def _notes(self, measurements: list[Measurement]) -> tuple[str, ...]:
+        blind = (self.watch.note,) if self.watch and self.watch.note else ()
+        return tuple(dict.fromkeys((*blind, *(note for found in measurements for note in found.notes))))
+
+    def _free(self) -> list[str]:
+        return [info.name for info in self.planned.prepared.interface.inputs if is_batch_free(info.shape)]
+
+    def _rows(self, feed: Tensors, size: int) -> int:
+        """Return the rows of a feed: those of its first input with a free batch, else what the case says."""
+        return next((len(feed[name]) for name in self._free()), size)
+
+    def _resized(self, feed: Tensors, size: int) -> dict[str, np.ndarray]:
+        """Return a feed of so many rows, the first ones again and again where there are too few."""
+        free = self._free()
+        if not free:
+            raise FeedError(f"batch {size}: the model's batch is fixed; leave it out")
+        return {name: _rows_of(array, size) if name in free else array for name, array in feed.items()}
+
+
+def _rows_of(array: np.ndarray, size: int) -> np.ndarray:
+    return np.take(array, np.arange(size) % len(array), axis=0)
+
+
+def _cpu_notes(precision: Precision) -> tuple[str, ...]:
+    if precision in {Precision.FP32, Precision.INT8}:
+        return ()
+    return (f"ONNX Runtime's CPU provider computes {precision} in float32: its time says nothing of an engine's",)
+
+
+def _layers(engine: EngineSession, feed: Tensors) -> tuple[tuple[LayerLatency, ...], tuple[str, ...]]:
+    """Return the layers' times; a profile that fails costs a note, not the latency."""
+    try:
+        return layer_latencies(engine.layer_times(feed, PROFILED_ITERATIONS)), ()
+    except BackendError as error:
+        return (), (f"layers were not timed: {error}",)

@@ -1,0 +1,117 @@
+"""What a session says of GPU time, against a loop that shares no code with it, in turn in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parity.backends import TensorRTSettings
+from parity.backends.tensorrt.conversation import SentFile
+from parity.backends.tensorrt.opening import converse
+from parity.backends.tensorrt.process import LiveConversation
+from parity.runner import JudgeSettings, RunSettings
+from parity.runner.latency_run import LatencySettings, run_latency
+from parity.runner.latency_trial import LatencyProtocol
+from parity.runner.progress import SilentProgress
+from tests.gpu.models import conv_net, images
+from tests.gpu.rig import TACTIC_SOURCES, Rig, request_for
+from tests.tiny_models import write_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from parity.backends.tensorrt.interpreter import Interpreter
+
+    Figure = Callable[[str, float | str], None]
+
+pytestmark = pytest.mark.gpu
+
+_BARE = {"bare.py": (Path(__file__).parent / "bare_loop.py").read_bytes()}
+# Large enough that kernels are timed and not launches.
+_ROWS, _SIZE = 64, 128
+_REPEATS, _ROUNDS = 3, 4
+_SECONDS, _WARM_UP_S = 0.75, 0.2
+
+_CASE = f"""\
+model = "model.onnx"
+batch_size = {_ROWS}
+[inputs]
+kind = "random"
+seed = 1
+count = 1
+[variants.fp32]
+precision = "fp32"
+build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
+"""
+
+
+@pytest.fixture
+def bare_rig(interpreter: Interpreter, rig: Rig, tmp_path: Path) -> Iterator[Rig]:
+    """Return a worker that has the bare loop beside its own operations; where ``rig`` is missing, so is this."""
+    conversation = LiveConversation(interpreter, handlers="parity_worker.bare", extra_sources=_BARE)
+    with converse([conversation], TensorRTSettings(cache=tmp_path / "engines")) as (backend,):
+        yield Rig(conversation, backend, tmp_path / "engines")
+
+
+def test_the_median_is_that_of_a_bare_loop_and_its_spread_no_larger(bare_rig: Rig, figure: Figure) -> None:
+    feed = images(_ROWS, _SIZE)
+    request = request_for(conv_net(_ROWS, _SIZE))
+    own: list[float] = []
+    bare: list[float] = []
+    with bare_rig.backend.open_engine(request, 240.0) as session:
+        plan = bare_rig.plan_of(session)
+        for _ in range(_REPEATS):
+            rounds = [(_own_ms(session, feed), _bare_ms(bare_rig, plan, feed)) for _ in range(_ROUNDS)]
+            own.append(median(reading for ours, _ in rounds for reading in ours))
+            bare.append(median(reading for _, theirs in rounds for reading in theirs))
+    for repeat, (ours, theirs) in enumerate(zip(own, bare, strict=True)):
+        figure(f"GPU p50 of repeat {repeat}, ms", ours)
+        figure(f"GPU p50 of repeat {repeat} in a bare loop, ms", theirs)
+        assert ours == pytest.approx(theirs, rel=0.01), f"repeat {repeat}: {ours:.4f} ms, {theirs:.4f} ms bare"
+    spread, bare_spread = max(own) / min(own) - 1, max(bare) / min(bare) - 1
+    figure("spread of p50 over repeats", spread)
+    figure("spread of p50 over repeats in a bare loop", bare_spread)
+    # Three repeats that agree to a thousandth have no spread to be compared.
+    assert spread <= max(bare_spread, 0.001)
+
+
+def _own_ms(session, feed) -> tuple[float, ...]:
+    return session.time(feed, warm_up_ms=_WARM_UP_S * 1e3, min_iterations=10, min_s=_SECONDS).gpu_ms
+
+
+def _bare_ms(rig: Rig, plan: Path, feed) -> list[float]:
+    fields = {"plan": SentFile(plan), "tensors": feed, "warm_up_s": _WARM_UP_S, "min_s": _SECONDS}
+    return list(map(float, rig.conversation.ask("bare", fields, 60.0)["gpu_ms"]))
+
+
+def test_the_command_measures_an_engine_with_its_layers(
+    interpreter: Interpreter, rig: Rig, tmp_path: Path, figure: Figure
+) -> None:
+    folder = write_case(tmp_path / "timed", _CASE, conv_net(_ROWS, _SIZE))
+    settings = RunSettings(
+        cases=(folder,),
+        backends=("tensorrt",),
+        tensorrt=TensorRTSettings((interpreter.label,), tmp_path / "cache"),
+        out=tmp_path / "reports",
+        judging=JudgeSettings(cache=tmp_path / "cache"),
+    )
+    run, _ = run_latency(LatencySettings(settings, LatencyProtocol(min_s=1.0)), SilentProgress())
+    [outcome] = run.outcomes
+    assert outcome.latency is not None, outcome.message
+    [measured] = outcome.latency.measurements
+    assert measured.gpu is not None
+    assert measured.gpu.median_ms < measured.host.median_ms, "the host's time holds the transfers"
+    total = sum(layer.median_ms for layer in outcome.latency.layers)
+    for name, value in (
+        ("GPU p50, ms", measured.gpu.median_ms),
+        ("cv", measured.gpu.cv),
+        ("host p50, ms", measured.host.median_ms),
+        ("sum of layers over GPU p50", total / measured.gpu.median_ms),
+        ("disturbed by", "; ".join(measured.disturbances) or "nothing"),
+        ("clock, MHz", str(measured.conditions and measured.conditions.clock_median_mhz)),
+    ):
+        figure(name, value)
+    assert total > 0.5 * measured.gpu.median_ms

@@ -1,0 +1,121 @@
+"""``[latency]`` of a case file: every mistake told with its path, and what a budget becomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parity.case.loader import load_case
+from parity.case.model import LatencyBudget, LatencyOptions
+from parity.errors import CaseError
+from tests.tiny_cases import RANDOM_INPUTS, two_matmuls
+from tests.tiny_cases import write_matmul_case as write_fixed_case
+from tests.unit.tiny_case import CASE_FILE, write_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+NO_LIMIT = "a budget without a limit lets everything through"
+OTHER_BATCHES = "[latency]\nbatch_sizes = [4, 8]\n"
+
+
+def loaded(folder: Path, text: str) -> LatencyOptions:
+    return load_case(write_case(folder, f"{CASE_FILE}{text}")).latency
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(CaseError) as caught:
+        loaded(folder, text)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_without_a_table_the_cases_own_batch_is_measured_and_nothing_judged(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "") == LatencyOptions((2,))
+
+
+def test_budgets_are_kept_in_order_with_the_batch_they_judge(tmp_path: Path) -> None:
+    text = """
+[latency]
+batch_sizes = [1, 2, 8]
+[[latency.budgets]]
+variant = "fp16@tensorrt-8.6"
+max_median_ms = 1.5
+max_p99_ms = 2
+reason = "a frame"
+[[latency.budgets]]
+variant = "fp*"
+batch = 8
+max_ratio = 0.6
+to = "fp32@onnxruntime"
+reason = "worth its precision"
+"""
+    assert loaded(tmp_path, text) == LatencyOptions(
+        (2, 1, 8),
+        budgets=(
+            LatencyBudget("fp16@tensorrt-8.6", 2, 1.5, 2, None, "", "a frame"),
+            LatencyBudget("fp*", 8, None, None, 0.6, "fp32@onnxruntime", "worth its precision"),
+        ),
+    )
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+[latency]
+streams = 4
+cuda_grap = true
+[[latency.budgets]]
+variant = "fp61"
+max_median_ms = 1
+reason = "r"
+[[latency.budgets]]
+variant = "fp16"
+reason = "no limit"
+[[latency.budgets]]
+max_ratio = 0.5
+reason = "to is missing"
+[[latency.budgets]]
+max_ratio = 0.5
+to = "fp31"
+reason = "r"
+[[latency.budgets]]
+max_median_ms = 0
+batch = 16
+[[latency.budgets]]
+variant = "fp32"
+max_ratio = 1
+to = "fp32"
+reason = "itself"
+"""
+    found = mistakes(tmp_path, text)
+    assert {mistake for mistake in found if "streams" not in mistake} == {
+        "latency.cuda_grap: unknown key; did you mean 'cuda_graph'?",
+        "latency.budgets[0].variant: expected one of fp32, fp16; got 'fp61'; did you mean 'fp16'?",
+        f"latency.budgets[1]: expected one of max_median_ms, max_p99_ms, max_ratio; {NO_LIMIT}",
+        'latency.budgets[2]: max_ratio and to go together, such as max_ratio = 0.6, to = "fp32"',
+        "latency.budgets[3].to: expected one of fp32, fp16; got 'fp31'; did you mean 'fp32'?",
+        "latency.budgets[4].max_median_ms: expected greater than 0; got 0",
+        "latency.budgets[4].reason: is missing",
+        "latency.budgets[4].batch: batch 16 is not measured; expected one of 2 (batch_sizes)",
+        "latency.budgets[5].to: is the judged variant itself, 'fp32'; name another one",
+    }
+    [streams] = [mistake for mistake in found if "streams" in mistake]
+    assert streams.startswith("latency.streams: expected 1; got 4: with several streams")
+
+
+@pytest.mark.parametrize("text", ["latency = 3\n", "[latency]\nbudgets = 3\n", "[latency]\nbudgets = [3]\n"])
+def test_what_is_no_table_is_told(text: str, tmp_path: Path) -> None:
+    whole = f"{text}{CASE_FILE}" if text.startswith("latency =") else f"{CASE_FILE}{text}"
+    with pytest.raises(CaseError) as caught:
+        load_case(write_case(tmp_path, whole))
+    assert [mistake.path.partition("[")[0] for mistake in caught.value.mistakes] == [
+        "latency" if text.startswith("latency =") else "latency.budgets"
+    ]
+
+
+def test_other_batches_of_a_model_with_a_fixed_batch_are_refused(tmp_path: Path) -> None:
+    folder = write_fixed_case(tmp_path / "fixed", inputs=f"{RANDOM_INPUTS}{OTHER_BATCHES}")
+    assert two_matmuls(1.0).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
+    with pytest.raises(CaseError, match=r"latency\.batch_sizes: the model's batch is fixed .*leave out all but 4"):
+        load_case(folder)

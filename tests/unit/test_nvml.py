@@ -1,0 +1,165 @@
+"""NVML is asked while a GPU is timed: through a stand-in, with what real drivers do not tell."""
+
+# ruff: noqa: N802 - the stand-in has the names that NVML gives its functions
+
+from __future__ import annotations
+
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from parity.backends.nvml import THROTTLES, NvmlWatch, open_watch
+
+
+class FakeNvml(ModuleType):
+    """One GPU. ``untold`` are the functions that this GPU does not have."""
+
+    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, untold: tuple[str, ...] = (), reasons: int = 0) -> None:
+        super().__init__("pynvml")
+        self.untold = untold
+        self.reasons = reasons
+        self.processes = {1}
+        self.clocks = iter([1500, 1980, *[1980] * 10_000])
+        self.is_open = False
+
+    def __getattribute__(self, name: str):
+        if name.startswith("nvml") and name in super().__getattribute__("untold"):
+            return self._refuse
+        return super().__getattribute__(name)
+
+    def _refuse(self, *_asked: object) -> None:
+        raise self.NVMLError("Not Supported")
+
+    def nvmlInit(self) -> None:
+        self.is_open = True
+
+    def nvmlShutdown(self) -> None:
+        self.is_open = False
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:
+        if index > 3:
+            raise self.NVMLError("Invalid Argument")
+        return f"gpu {index}"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:
+        return f"GPU-{handle}"
+
+    def nvmlDeviceGetName(self, _handle: str) -> bytes:
+        return b"NVIDIA H200"
+
+    def nvmlDeviceGetClockInfo(self, _handle: str, _kind: int) -> int:
+        return next(self.clocks)
+
+    def nvmlDeviceGetTemperature(self, _handle: str, _sensor: int) -> int:
+        return 51
+
+    def nvmlDeviceGetPowerUsage(self, _handle: str) -> int:
+        return 412_500
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, _handle: str) -> int:
+        return self.reasons
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pid=pid) for pid in self.processes]
+
+
+def test_what_is_seen_is_kept_in_short() -> None:
+    nvml = FakeNvml(reasons=0x04 | 0x01)
+    nvml.processes = set()
+    watch = NvmlWatch(nvml, 0, period_s=0.005)
+    with watch.watching() as sampling:
+        time.sleep(0.05)
+    seen = sampling.conditions
+    assert seen is not None
+    assert seen.sample_count > 2
+    assert (seen.gpu, seen.clock_minimum_mhz, seen.clock_median_mhz, seen.clock_maximum_mhz) == (
+        *("NVIDIA H200", 1500),
+        *(1980, 1980),
+    )
+    assert (seen.temperature_c, seen.power_w, seen.other_processes) == (51, 412.5, 0)
+    assert seen.throttle_reasons == ("power cap",), "idle, bit 0, is no throttle"
+
+
+def test_own_workers_are_told_from_strangers_whatever_their_numbers() -> None:
+    nvml = FakeNvml()
+    watch = NvmlWatch(nvml, 0, period_s=60)
+    nvml.processes = {1, 7}  # The worker has come; the stranger was there before.
+    with watch.watching() as sampling:
+        pass
+    assert sampling.other_processes == 1
+    nvml.processes = {7}
+    with watch.watching() as sampling:
+        pass
+    assert sampling.other_processes == 0
+
+
+def test_a_process_that_comes_while_timing_goes_on_is_a_stranger() -> None:
+    nvml = FakeNvml()
+    nvml.processes = set()
+    watch = NvmlWatch(nvml, 0, period_s=0.005)
+    with watch.watching() as sampling:
+        nvml.processes = {9}
+        time.sleep(0.03)
+        nvml.processes = set()
+    assert sampling.other_processes == 1
+
+
+@pytest.mark.parametrize(
+    "untold",
+    [
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+        "nvmlDeviceGetComputeRunningProcesses",
+    ],
+)
+def test_a_gpu_that_does_not_tell_one_figure_tells_the_others(untold: str) -> None:
+    with NvmlWatch(FakeNvml((untold,)), 0, period_s=60).watching() as sampling:
+        pass
+    assert sampling.conditions is not None
+    assert sampling.conditions.temperature_c == 51
+
+
+def test_a_gpu_is_found_behind_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, number, device in [("2,0", 0, "GPU-gpu 2"), ("", 1, "GPU-gpu 1"), ("GPU-abc", 0, "GPU-GPU-abc")]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert NvmlWatch(FakeNvml(), number).device == device
+
+
+def test_without_nvml_a_measurement_says_that_nobody_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with open_watch(0, "gpu-0") as watch, watch.watching() as sampling:
+        assert (watch.device, sampling.conditions) == ("gpu-0", None)
+    assert "nvidia-ml-py is missing" in watch.note
+
+
+@pytest.mark.parametrize(("untold", "number", "said"), [(("nvmlInit",), 0, "does not start"), ((), 9, "has no GPU 9")])
+def test_a_driver_that_answers_nothing_is_told(
+    untold: tuple[str, ...], number: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(untold))
+    with open_watch(number, "gpu") as watch:
+        assert said in watch.note
+
+
+def test_nvml_is_closed_behind_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with open_watch(0, "gpu") as watch:
+        assert (nvml.is_open, watch.note, watch.gpu) == (True, "", "NVIDIA H200")
+    assert not nvml.is_open
+
+
+def test_every_reason_is_one_bit_and_neither_idle_nor_a_clock_that_somebody_set() -> None:
+    assert all(bit.bit_count() == 1 for bit in THROTTLES)
+    assert {0x01, 0x02} & set(THROTTLES) == set()
