@@ -233,7 +233,7 @@ def settings_of(command: str, monkeypatch: pytest.MonkeyPatch) -> RunSettings:
 
 def replayed(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> RunSettings:
     assert outcome.replay is not None
-    assert outcome.message.splitlines()[-1].startswith(("next: ", "also "))
+    assert f"next: {outcome.replay}" in outcome.message.splitlines()
     return settings_of(outcome.replay, monkeypatch)
 
 
