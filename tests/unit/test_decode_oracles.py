@@ -12,6 +12,7 @@ import pytest
 from parity.decode import DecodeSettings, NmsSettings, decode
 from parity.decode.classification import ClassificationSettings
 from parity.decode.detr import Detr
+from parity.decode.efficient_nms import EfficientNms
 from parity.decode.lanes import LanesSettings
 from parity.decode.nms import suppress
 from parity.decode.overlap import probabilistic_overlap
@@ -78,6 +79,7 @@ DETECTORS: dict[str, Oracle] = {
     # It takes as many boxes as there are queries.
     "detr_sigmoid": Oracle(Detr(scores="sigmoid", max_detections=100, **_CUT)),
     "rtdetr": Oracle(RtDetr(boxes="tensor", **_CUT)),
+    "efficient_nms": Oracle(EfficientNms(**_CUT)),
 }
 OTHER_DECODERS = {name: name for name in ("classification", "lanes", "segmentation")}
 PARTS = {"nms", "probiou"}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from parity.decode import decode
@@ -65,6 +65,8 @@ def test_the_order_of_the_places_does_not_matter(name, seed) -> None:
     shuffled = rng.permuted(np.arange(array.shape[head.places_axis]))
     [found] = run(head, {key: array})
     [other] = run(head, {key: array.take(shuffled, axis=head.places_axis)})
+    # Of equal scores the earlier place comes first: that is an order of places.
+    assume(len(np.unique(found.scores)) == len(found.scores))
     assert_same(found, other)
 
 
