@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def test_tf32_engines_lie_within_6_db_of_their_forecast(case: str, output: str, 
 
 def tf32_forecast_db(name: str, feeds: int) -> list[float]:
     """SQNR of every judged slice, in the case file's order."""
-    case = load_case(ROOT / "cases" / name)
+    case = replace(load_case(ROOT / "cases" / name), decoding=None)
     (variant,) = (variant for variant in case.variants if variant.name == "tf32")
     with open_case_judge(case, JudgeSettings(limit=feeds)) as judge:
-        outcome, *_ = judge.judge_variant(variant, get_backend("onnxruntime"))
+        [outcome] = judge.judge_variant(variant, get_backend("onnxruntime"))
     return [tensor.difference.sqnr_db for tensor in outcome.tensors]
