@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from parity.agreement import BoxRecord, Finding, ImageAgreement
+from parity.agreement import BoxRecord, Figure, Finding, ImageAgreement
 from parity.decode.yolov8 import YoloV8
 from parity.diagnose.evidence import Answers
 from parity.diagnose.rules import nms_caps, threshold_flips, topk_ties
@@ -125,6 +125,14 @@ def test_lonely_detections_beside_the_threshold_are_threshold_flips(seed):
 def test_what_is_damaged_is_no_threshold_flip(damage):
     outcome = decoded(figures={**SMALL, **damage})
     assert threshold_flips.find(scripted(outcomes=[outcome])) == ()
+
+
+def test_a_gate_that_no_flip_moves_fails_for_another_reason():
+    found = decoded(figures=SMALL, findings=(lonely("extra", 0.26),))
+    moved = replace(found.decoded.figures[0], figure=Figure("iou_p5", 0.7, "iou"), minimum=0.9, verdict=Verdict.FAIL)
+    damaged = replace(found, decoded=replace(found.decoded, figures=(*found.decoded.figures, moved)))
+    assert len(threshold_flips.find(scripted(outcomes=[found]))) == 1
+    assert threshold_flips.find(scripted(outcomes=[damaged])) == ()
 
 
 def test_a_threshold_of_the_case_is_the_one_that_counts():

@@ -25,6 +25,11 @@ _NEAR_SHARE = 0.6
 _BORDERLINE_SHARE = 0.02
 _BAND = 0.02
 """How far beside a threshold a score may lie even where scores do not drift."""
+_OF_FLIPS = frozenset({
+    "ap", "ap50", "ap75", "borderline_share", "boundary_flip_share", "extra_share", "f1", "flip_share", "matched_share",
+    "missed_share", "pixel_agreement", "small_margin_flip_share", "top1_agreement",
+})  # fmt: skip
+"""Figures that a flip moves; a gate on another one fails for another reason."""
 _THRESHOLD = 0.25
 """Where the case names none."""
 
@@ -33,6 +38,9 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Name the threshold, or small margins, where what differs lies beside it and scores hardly moved."""
     outcome = evidence.outcomes.get("decoded")
     if outcome is None or outcome.decoded is None or outcome.verdict is Verdict.PASS:
+        return ()
+    failed = {one.figure.name for one in outcome.decoded.figures if one.verdict is Verdict.FAIL}
+    if failed and not failed & _OF_FLIPS:
         return ()
     figures = figure_values(evidence)
     if figures.get("score_difference_p99", 1.0) > _SMALL_DRIFT and outcome.decoded.task != Task.SEGMENTATION:
