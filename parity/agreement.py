@@ -6,8 +6,18 @@ Plain records. ``parity.detect`` measures the figures, ``parity.checks.decoded``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from parity.verdict import Verdict  # noqa: TC001 - pydantic reads the annotation at run time
+
+
+class Better(StrEnum):
+    """Which way a figure improves."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+    """It describes what was judged: a change either way asks for a look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from parity.agreement import Better
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,15 +31,6 @@ class Kind(StrEnum):
     SIZE = "size"
     BUILD = "build"
     MEMORY = "memory"
-
-
-class Better(StrEnum):
-    """Which way a figure improves."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NEITHER = "neither"
-    """It describes what was judged: a change either way asks for a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,57 +84,12 @@ def compared_figures() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*OUTPUT_FIGURES, "share", *ENGINE_FIGURES, MEDIAN, *decoded)))
 
 
-_HIGHER = frozenset(
-    [
-        "matched_share",
-        "iou_mean",
-        "iou_p5",
-        "iou_min",
-        "score_rank_correlation",
-        "f1",
-        "ap",
-        "ap50",
-        "ap75",
-        "true_ap_candidate",
-        "true_ap50_candidate",
-        "mask_iou_mean",
-        "mask_iou_min",
-        "oks_mean",
-        "oks_min",
-        "top1_agreement",
-        "top5_agreement",
-        "accuracy_candidate",
-        "point_agreement",
-        "lane_agreement",
-        "attribute_agreement",
-        "pixel_agreement",
-        "class_iou_mean",
-        "class_iou_min",
-    ]
-)
-_NEITHER = frozenset(
-    [
-        "image_count",
-        "reference_count",
-        "candidate_count",
-        "empty_image_count",
-        "true_ap_reference",
-        "true_ap50_reference",
-        "score_bias",
-        "accuracy_reference",
-        "margin_p5",
-        "small_margin_share",
-        "reference_point_count",
-        "candidate_point_count",
-    ]
-)
-
-
 def better_of(name: str) -> Better:
-    """Return which way a figure of decoded results improves; lower, unless it is known to be otherwise."""
-    if name in _HIGHER:
-        return Better.HIGHER
-    return Better.NEITHER if name in _NEITHER else Better.LOWER
+    """Return which way a figure of decoded results improves; a change of one that is not known here asks for a look."""
+    from parity.detect.figures import FIGURES
+
+    named = (spec.better for specs in FIGURES.values() for spec in specs if spec.name == name)
+    return next(named, Better.NEITHER)
 
 
 def figures_of(run: Run) -> tuple[RunFigure, ...]:

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from parity.agreement import Better
 from parity.detect.figures import FIGURES
-from parity.run_figures import Better, Kind, better_of
+from parity.run_figures import Kind, better_of
 from parity.slowdown import FACTOR
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from parity.agreement import Better
 from parity.baseline.allowance import LATENCY, Allowance, allowance_of
-from parity.run_figures import Better
 from parity.slowdown import Slowdown, compare
 
 if TYPE_CHECKING:

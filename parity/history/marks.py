@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from parity.agreement import Better
 from parity.history.model import Marked
 from parity.history.steps import find_steps
-from parity.run_figures import Better
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

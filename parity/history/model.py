@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from parity.agreement import Better
     from parity.history.steps import Step
-    from parity.run_figures import Better
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from parity.agreement import Better
 from parity.baseline.machine import variant_key
 from parity.errors import HistoryError
 from parity.history.file import DamagedError, reading
 from parity.history.marks import marked_steps
 from parity.history.model import History, Judged, Point, Series, Visit
-from parity.run_figures import Better
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import PrecisionMissing, WorkerError
+from .errors import WorkerError
 
 _NAMES = {
     "FLOAT": "float32",
@@ -25,7 +25,6 @@ _NAMES = {
     "INT4": "int4",
     "FP4": "float4_e2m1fn",
 }
-_MEMBERS = {name: member for member, name in _NAMES.items()}
 _RAW = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e8m0fnu": "uint8"}
 _PACKED = frozenset({"int4", "float4_e2m1fn"})
 
@@ -42,21 +41,6 @@ def name_of(dtype: Any) -> str:
     if member not in _NAMES:
         raise WorkerError(f"TensorRT's data type {member} is not known here; known are {', '.join(sorted(_NAMES))}")
     return _NAMES[member]
-
-
-def member_of(trt: Any, name: str) -> Any:
-    """Give the ``trt.DataType`` of a name.
-
-    Raises
-    ------
-    PrecisionMissing
-        This TensorRT does not have it.
-    """
-    member = _MEMBERS.get(name)
-    if member is None or not hasattr(trt.DataType, member):
-        has = ", ".join(known for known, of in _MEMBERS.items() if hasattr(trt.DataType, of))
-        raise PrecisionMissing(f"TensorRT {trt.__version__} has no tensors of {name}; it has {has}")
-    return getattr(trt.DataType, member)
 
 
 def storage(name: str) -> np.dtype[Any]:

@@ -312,14 +312,13 @@ def check_kept_layers() -> Any:
 
 
 def check_dtypes() -> Any:
-    """Return each data type's name here, its size by TensorRT and by what carries it, and whether the way back fits."""
+    """Return each data type's name here, and its size by TensorRT and by what carries it."""
     dtypes = worker("dtypes")
     found = {}
     for name, member in trt.DataType.__members__.items():
         told = dtypes.name_of(member)
         found[name] = {
             "name": told,
-            "back": dtypes.member_of(trt, told) == member,
             "bits": None if member.itemsize is None else int(member.itemsize * 8),
             "carried": carried_bits(dtypes, told),
         }

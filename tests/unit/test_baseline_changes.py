@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parity.agreement import Better
 from parity.baseline.allowance import allowance_of
 from parity.baseline.changes import Change, Direction, changes_of
 from parity.baseline.model import VariantFigures
-from parity.run_figures import Better, Kind, compared_figures, figures_of
+from parity.run_figures import Kind, compared_figures, figures_of
 from tests.accepted import gpu_run, latency_outcome, measurement, outputs_outcome, series, variant
 
 ALL = frozenset({"outputs", "engine", "latency"})

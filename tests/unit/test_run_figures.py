@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from parity.agreement import DecodedRecord, Figure, JudgedFigure
+from parity.agreement import Better, DecodedRecord, Figure, JudgedFigure
 from parity.detect.figures import FIGURES
 from parity.latency_table import LatencyMode, LatencyRecord, Measurement
 from parity.pytest_cases import figures_of as junit_properties
 from parity.results import load_run
-from parity.run_figures import Better, Kind, better_of, figures_of, outcome_figures
+from parity.run_figures import Kind, better_of, figures_of, outcome_figures
 from parity.stats import summarize
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "samples" / "20261121-045047-h200-tensorrt-8.6"
@@ -64,6 +64,15 @@ def test_directions_follow_the_words_of_a_name(name: str) -> None:
         assert better_of(name) is Better.HIGHER
     else:
         assert better_of(name) is Better.LOWER
+
+
+def test_a_figure_of_several_tasks_improves_the_same_way_in_all() -> None:
+    found = [(spec.name, spec.better) for specs in FIGURES.values() for spec in specs]
+    assert len(set(found)) == len({name for name, _ in found})
+
+
+def test_a_figure_that_no_task_has_improves_neither_way() -> None:
+    assert better_of("of_a_later_release") is Better.NEITHER
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from parity.worker import engine
-from parity.worker.dtypes import member_of, name_of, storage
-from parity.worker.errors import ModelRefused, PrecisionMissing, Unavailable, WorkerError
+from parity.worker.dtypes import name_of, storage
+from parity.worker.errors import ModelRefused, Unavailable, WorkerError
 from tests.fake_engine import Port, Toy, open_desk
 from tests.fake_tensorrt import RELEASES, fake_tensorrt
 
@@ -183,15 +183,9 @@ def test_tensorrt_that_is_not_installed_is_told(desk: Desk, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_every_data_type_of_a_release_has_a_name_and_comes_back_by_it(release: str) -> None:
-    trt = fake_tensorrt(release)
-    members = list(trt.DataType)
-    assert [member_of(trt, name_of(member)) for member in members] == members
-
-
-def test_a_data_type_that_a_release_lacks_is_refused_with_those_it_has() -> None:
-    with pytest.raises(PrecisionMissing, match=r"TensorRT 8\.6\.0 has no tensors of bfloat16; it has float32, float16"):
-        member_of(fake_tensorrt("8.6.0"), "bfloat16")
+def test_every_data_type_of_a_release_has_a_name_of_its_own(release: str) -> None:
+    members = list(fake_tensorrt(release).DataType)
+    assert len({name_of(member) for member in members}) == len(members)
 
 
 def test_storage_is_raw_where_numpy_has_no_such_dtype() -> None:
