@@ -86,9 +86,14 @@ def outputs(model: ModelProto, architecture: str) -> dict[str, np.ndarray]:
         return session.run(feed(architecture))
 
 
+@cache
+def clean_outputs(architecture: str) -> dict[str, np.ndarray]:
+    return outputs(trained(architecture), architecture)
+
+
 def sqnr_db(model: ModelProto, architecture: str) -> float:
     """How far a planted model's float32 outputs are from the clean model's."""
-    clean, planted = outputs(trained(architecture), architecture), outputs(model, architecture)
+    clean, planted = clean_outputs(architecture), outputs(model, architecture)
     noise = max(np.linalg.norm(planted[name].astype(np.float64) - clean[name]) for name in clean)
     signal = min(np.linalg.norm(clean[name].astype(np.float64)) for name in clean)
     return float("inf") if noise == 0 else float(20 * np.log10(signal / noise))
