@@ -77,10 +77,13 @@ class OnnxRuntimeBackend:
         """
         runtime = _runtime()
         _require_provider(runtime, options.provider)
-        with _mapped_open_errors(runtime.__version__), _loadable(model) as source:
+        with _mapped_open_errors(runtime.__version__, options.provider), _loadable(model) as source:
+            # With its fallback, a provider that fails, now or in a run, has the CPU answer in its place.
             session = runtime.InferenceSession(
-                source, _session_options(runtime, options), providers=[_provider_entry(options)]
+                source, _session_options(runtime, options), providers=[_provider_entry(options)], enable_fallback=0
             )
+        # Older releases read no such argument.
+        session.disable_fallback()
         _require_loaded(session, options.provider)
         return OnnxRuntimeSession(session, model, options.timeout_s)
 
@@ -321,10 +324,16 @@ def foreign_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _mapped_open_errors(version: str) -> Iterator[None]:
+def _mapped_open_errors(version: str, provider: Provider) -> Iterator[None]:
     try:
         yield
     except foreign_errors() as error:
+        # ONNX Runtime's own classes tell of the model; what CUDA says in a provider's constructor comes as this one.
+        if provider is not Provider.CPU and type(error) is RuntimeError:
+            raise BackendUnavailable(
+                f"onnxruntime {version}: {_PROVIDER_NAMES[provider]} does not start ({_own_words(error)}); "
+                "run: parity doctor"
+            ) from error
         raise explain_refusal(error, version) from error
 
 

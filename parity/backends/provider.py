@@ -5,7 +5,8 @@ Beside TensorRT's own engines, so that a report can say whether a difference is 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from parity.backends.engine import EngineAnswer, EngineTiming, OnnxSource
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 NO_GRAPH = "ONNX Runtime was not asked for a CUDA graph; each inference was launched by itself"
 ONE_STREAM = "ONNX Runtime ran one inference at a time; several streams are measured on TensorRT alone"
+
+TF32_STAYS = (
+    "the TensorRT provider has no switch for TF32, which TensorRT has on; "
+    "NVIDIA_TF32_OVERRIDE=0 in the environment turns it off"
+)
 
 _TENSORRT_FLAGS = {
     Precision.FP16: "trt_fp16_enable",
@@ -95,7 +101,8 @@ class ProviderBackend:
             graph_optimizations=True,
             timeout_s=timeout_s,
         )
-        return ProviderSession(self, model_of(self._provider, request.precision, request.source), options)
+        model = model_of(self._provider, request.precision, request.source)
+        return ProviderSession(self, model, options, notes_on(self._provider, request))
 
     def close(self) -> None:
         """Do nothing: sessions close themselves."""
@@ -106,10 +113,13 @@ class ProviderSession:
 
     inspector_json = ""
 
-    def __init__(self, backend: ProviderBackend, model: ModelProto, options: SessionOptions) -> None:
+    def __init__(
+        self, backend: ProviderBackend, model: ModelProto, options: SessionOptions, notes: tuple[str, ...] = ()
+    ) -> None:
         self._backend = backend
         self._model = model
         self._options = options
+        self._notes = notes
         self._session = backend.open(model, options)
 
     @property
@@ -132,6 +142,7 @@ class ProviderSession:
             flags=tuple(f"{key}={value}" for key, value in self._options.provider_options),
             bindings=tuple(str(info) for info in (*self.inputs, *self.outputs)),
             profile_count=0,
+            notes=self._notes,
         )
 
     def run(self, feed: Tensors) -> dict[str, np.ndarray]:
@@ -208,7 +219,7 @@ class ProviderSession:
         BackendError
             The runtime fails.
         """
-        return ProviderSession(self._backend, self._model, self._options)
+        return ProviderSession(self._backend, self._model, self._options, self._notes)
 
     def __enter__(self) -> ProviderSession:
         return self
@@ -241,6 +252,21 @@ def provider_options(provider: Provider, request: EngineRequest) -> tuple[tuple[
     for profile in request.profiles[:1]:
         options += [(f"trt_profile_{kind}_shapes", _shapes(profile, kind)) for kind in ("min", "opt", "max")]
     return tuple(options)
+
+
+def notes_on(provider: Provider, request: EngineRequest) -> tuple[str, ...]:
+    """Return what a variant asks for and a provider does not do, as sentences for the report."""
+    is_tensorrt = provider is Provider.TENSORRT
+    taken = {"optimization_level"} if is_tensorrt else set()
+    untouched = type(request.options)()
+    names = [item.name for item in fields(untouched) if item.name not in taken]
+    left_out = [name for name in names if getattr(request.options, name) != getattr(untouched, name)]
+    notes = [f"ONNX Runtime's provider does not take {', '.join(left_out)} of the engine options"] if left_out else []
+    if is_tensorrt and len(request.profiles) > 1:
+        notes.append(f"of {len(request.profiles)} profiles it is given the first alone")
+    if is_tensorrt and request.precision is Precision.FP32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0":
+        notes.append(TF32_STAYS)
+    return tuple(notes)
 
 
 def _shapes(profile: Profile, kind: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,12 @@ from parity.backends.engine import EngineRequest, OnnxSource
 from parity.backends.tensorrt.conversation import SentFile
 from parity.build_options import BuildOptions, ShapeProfile
 from parity.inspector import parse_inspection
+from parity.runner.progress import SilentProgress
 from parity.tolerance import Precision
 from tests.tiny_graphs import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from parity.backends import Tensors
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from parity.backends.tensorrt.backend import TensorRTBackend
     from parity.backends.tensorrt.process import LiveConversation
     from parity.inspector import EngineLayer
+    from parity.results import Outcome
 
 # cuDNN and cuBLAS need not be installed beside TensorRT: every network here builds without their tactics.
 TACTIC_SOURCES = ("edge_mask_convolutions", "jit_convolutions")
@@ -126,3 +130,25 @@ def precision_by_node(session: EngineSession) -> dict[str, str]:
 def describe(layers: Iterable[EngineLayer]) -> str:
     """Return layers in words, for the message of an assertion."""
     return "; ".join(f"{layer.name} ({layer.kind}): {layer.precision} by {layer.tactic or '?'}" for layer in layers)
+
+
+def told(outcomes: Sequence[Outcome]) -> str:
+    """Return outcomes in words, for the message of an assertion."""
+    return "\n".join(f"{o.variant} {o.check}: {o.verdict}: {o.headline}\n{o.message}" for o in outcomes)
+
+
+class Killer(SilentProgress):
+    """Kills the worker as soon as the first outcome is on disk."""
+
+    def __init__(self) -> None:
+        self.conversation: LiveConversation | None = None
+        self._has_killed = False
+
+    def advance(self) -> None:
+        """Kill once."""
+        if self._has_killed:
+            return
+        self._has_killed = True
+        assert self.conversation is not None
+        assert self.conversation.process_id is not None
+        os.kill(self.conversation.process_id, signal.SIGKILL)

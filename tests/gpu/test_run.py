@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,10 +13,9 @@ import pytest
 from parity.backends import TensorRTSettings
 from parity.backends.tensorrt.opening import converse
 from parity.runner import JudgeSettings, RunSettings, run_cases
-from parity.runner.progress import SilentProgress
 from parity.verdict import Verdict
 from tests.gpu.models import conv_net
-from tests.gpu.rig import TACTIC_SOURCES
+from tests.gpu.rig import TACTIC_SOURCES, Killer, told
 from tests.tiny_cases import two_matmuls
 from tests.tiny_models import write_case
 
@@ -28,8 +25,7 @@ if TYPE_CHECKING:
 
     from parity.backends import Backend
     from parity.backends.tensorrt.interpreter import Interpreter
-    from parity.backends.tensorrt.process import LiveConversation
-    from parity.results import Outcome, Run
+    from parity.results import Run
     from tests.gpu.rig import Rig
 
     Figure = Callable[[str, float | str], None]
@@ -108,11 +104,6 @@ def first(case: Path) -> Timed:
     return judge(settings_for(case))
 
 
-def told(outcomes: Sequence[Outcome]) -> str:
-    """Return outcomes in words, for the message of an assertion."""
-    return "\n".join(f"{o.variant} {o.check}: {o.verdict}: {o.headline}\n{o.message}" for o in outcomes)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_outputs_census_and_invariants_pass(first: Timed, figure: Figure, variant: str) -> None:
     outcomes = [outcome for outcome in first.run.outcomes if outcome.precision == variant]
@@ -159,23 +150,6 @@ def test_an_fp16_overflow_fails_in_the_engine_as_forecast(rig: Rig, tmp_path: Pa
     assert verdicts == {f"{name}@{place}": verdict for name, verdict in expected.items() for place in places}, told(
         list(outputs.values())
     )
-
-
-class Killer(SilentProgress):
-    """Kills the worker as soon as the first outcome is on disk."""
-
-    def __init__(self) -> None:
-        self.conversation: LiveConversation | None = None
-        self._has_killed = False
-
-    def advance(self) -> None:
-        """Kill once."""
-        if self._has_killed:
-            return
-        self._has_killed = True
-        assert self.conversation is not None
-        assert self.conversation.process_id is not None
-        os.kill(self.conversation.process_id, signal.SIGKILL)
 
 
 def test_a_worker_killed_in_the_middle_of_a_run_costs_one_outcome(

@@ -315,10 +315,39 @@ def test_a_provider_that_is_absent_is_named_with_what_there_is(monkeypatch: pyte
 def test_a_provider_that_fell_back_silently_is_named_with_what_was_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = module._runtime()
     monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    fallen = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    fallen = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"], disable_fallback=lambda: None)
     monkeypatch.setattr(runtime, "InferenceSession", lambda *_args, **_options: fallen)
     with pytest.raises(BackendUnavailable, match="asked for, but CPUExecutionProvider was loaded"):
         open_session(relu(), SessionOptions(provider=Provider.CUDA))
+
+
+def test_a_provider_that_does_not_start_is_named_with_its_words_and_nothing_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_words: object) -> None:
+        raise RuntimeError("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version")
+
+    runtime = module._runtime()
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+    monkeypatch.setattr(runtime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(
+        BackendUnavailable, match=r"TensorrtExecutionProvider does not start \(CUDA failure 35: .*doctor"
+    ):
+        open_session(relu(), SessionOptions(provider=Provider.TENSORRT))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_provider_that_fails_in_a_run_is_not_replaced_by_the_cpu(capfd: pytest.CaptureFixture[str]) -> None:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    def fail(*_words: object) -> None:
+        raise state.EPFail("the engine cannot be enqueued")
+
+    session = open_session(relu())
+    session._session._sess = SimpleNamespace(run_with_ort_values=fail, is_webgpu_graph_capture_enabled=lambda: False)
+    with pytest.raises(BackendError, match="the engine cannot be enqueued"):
+        session.run({"x": np.ones(3, np.float32)})
+    assert capfd.readouterr() == ("", "")
 
 
 def test_tf32_is_off_on_cuda_unless_asked_for() -> None:

@@ -71,6 +71,16 @@ def test_a_key_of_the_case_file_has_the_name_of_the_option_that_it_fills() -> No
     assert set(LoadTable.model_fields) == {field.name for field in fields(LoadOptions)}
 
 
+def test_of_every_option_it_is_said_whether_it_ever_ran() -> None:
+    rows = table(section(PAGE, "## What has run"), "options")
+    told = [name for row in rows for name in quoted(row[0]) if name.startswith(("build.", "load."))]
+    wanted = [f"build.{name}" for name in BuildTable.model_fields] + [f"load.{name}" for name in LoadTable.model_fields]
+    assert set(told) == set(wanted)
+    # Whose values fared differently.
+    several = {"memory_pool_mib", "timing_cache", "refit", "layer_devices", "hardware_compatibility"}
+    assert {name for name in told if told.count(name) > 1} == {f"build.{name}" for name in several}
+
+
 def enum_of(annotation: object) -> type[StrEnum] | None:
     parts = [annotation, *(part for part in get_args(annotation) if get_origin(annotation) is not list)]
     found = [part for item in parts for part in (item, *get_args(item)) if isinstance(part, type)]

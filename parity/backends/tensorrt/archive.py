@@ -27,7 +27,7 @@ def worker_archive(extra: Mapping[str, bytes] | None = None) -> bytes:
     folder = resources.files("parity.worker")
     sources = {item.name: item.read_bytes() for item in folder.iterdir() if item.name.endswith(".py")}
     buffer = io.BytesIO()
-    # Stored: what zlib makes of the same bytes changes with its version, and ssh compresses by itself.
+    # Stored: what zlib makes of the same bytes changes with its version.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, source in sorted({**sources, **(extra or {})}.items()):
             archive.writestr(zipfile.ZipInfo(f"{PACKAGE}/{name}", _EPOCH), source)

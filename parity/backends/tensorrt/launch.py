@@ -33,6 +33,7 @@ _LOG_BYTES = 4 * 2**20
 _LOOK_S = 0.2
 _ABORT_S = 0.7  # for Python to write where it stood
 _END_S = 5.0
+_SSH_LOST = 255  # also where a signal ended the program over there
 
 
 class ProcessGone(Exception):  # noqa: N818 - a state, told to the conversation, which words it
@@ -159,6 +160,8 @@ class WorkerProcess:
             raise ProcessGone("" if self._popen else str(error)) from None
 
     def _launch(self, words: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
+        # execnet asks for compression, which slows a local network tenfold; ssh_config can still ask for it.
+        words = ["ssh", *words[2:]] if words[:2] == ["ssh", "-C"] else words
         # In a session of its own, Ctrl-C in the terminal is the harness's alone, and all that it starts can be ended.
         self._popen = subprocess.Popen(words, stderr=self.log.fileno(), start_new_session=True, **pipes)
         return self._popen
@@ -241,6 +244,8 @@ class WorkerProcess:
             code = self._popen.wait(_ABORT_S)
         except subprocess.TimeoutExpired:
             return "does not answer"
+        if code == _SSH_LOST and self._channel is not None and not self._interpreter.is_local:
+            return f"was killed over there, or the connection broke (exit code {code} of ssh)"
         # A shell that stands between tells a signal as 128 more.
         number = -code if code < 0 else code - 128
         with contextlib.suppress(ValueError):
