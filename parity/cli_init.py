@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parity.cli_common import Debug, show_log, shown_progress, told
+from parity.cli_common import Debug, Verbose, show_log, shown_progress, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,7 @@ def init(  # noqa: PLR0917 - typer reads one parameter for each option
         "reports"
     ),
     no_run: Annotated[bool, typer.Option("--no-run", help="Write the case, and run nothing.")] = False,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Write a first case for a model, with a reason beside every guess, and run it.
@@ -43,7 +44,7 @@ def init(  # noqa: PLR0917 - typer reads one parameter for each option
     if annotations is not None and images is None:
         raise typer.BadParameter("say what is in images; give --images too", param_hint="--annotations")
     with told(debug):
-        show_log(False)
+        show_log(verbose)
         from parity.starting.begin import Beginning, begin, parse_shapes
         from parity.starting.draft import Asked
 

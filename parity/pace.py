@@ -37,12 +37,17 @@ class Listener(Protocol):
         """Tell that one step of it is done."""
         ...
 
+    def share(self, work: int, done: float) -> None:
+        """Tell how much of it is done, in 0 to 1, where that is known; it is no share of its time."""
+        ...
+
     def leave(self, work: int) -> None:
         """Tell that it has ended, well or not."""
         ...
 
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("parity_pace", default=None)
+_WORK: ContextVar[int | None] = ContextVar("parity_work", default=None)
 
 
 @contextmanager
@@ -63,10 +68,19 @@ def working(what: str, expected_s: float | None = None) -> Iterator[None]:
         yield
         return
     work = listener.enter(what, None, expected_s)
+    token = _WORK.set(work)
     try:
         yield
     finally:
+        _WORK.reset(token)
         listener.leave(work)
+
+
+def tell_share(done: float) -> None:
+    """Tell how much of the work without steps at hand is done, in 0 to 1; nobody is told where there is none."""
+    listener, work = _LISTENER.get(), _WORK.get()
+    if listener is not None and work is not None:
+        listener.share(work, done)
 
 
 def paced(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

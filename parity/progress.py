@@ -68,7 +68,7 @@ class ProgressBar:
     def enter(self, what: str, total: int | None, expected_s: float | None) -> int:
         """Show a line for the work at hand, in place of the work around it."""
         of = "?" if total is None else str(total)
-        task = self._bar.add_task(what, total=total, of=of, expected_s=expected_s)
+        task = self._bar.add_task(what, total=total, of=of, expected_s=expected_s, last_s=expected_s)
         self._work[int(task)] = task
         self._show_innermost()
         return int(task)
@@ -76,6 +76,12 @@ class ProgressBar:
     def step(self, work: int) -> None:
         """Move a line."""
         self._bar.update(self._work[work], advance=1)
+
+    def share(self, work: int, done: float) -> None:
+        """Show how much of the work is done, and how long it will take by that."""
+        task = next(task for task in self._bar.tasks if task.id == self._work[work])
+        expected_s = expected_total_s(task.elapsed or 0.0, done, task.fields["last_s"])
+        self._bar.update(task.id, total=100, completed=int(100 * done), of="100 %", expected_s=expected_s)
 
     def leave(self, work: int) -> None:
         """Take a line away, and show that of the work around it again."""
@@ -86,6 +92,20 @@ class ProgressBar:
         last = max(self._work, default=None)
         for work, task in self._work.items():
             self._bar.update(task, visible=work == last)
+
+
+def expected_total_s(elapsed_s: float, done: float, last_s: float | None) -> float:
+    """Return how long work may take in all, in s, of which a share above 0 is done.
+
+    Steps are not equally long, and what the like took last is a time; so the steps tell how much of that time is left,
+    and are drawn out only where nothing like it was done before.
+
+    Parameters
+    ----------
+    last_s
+        What the like took before; None where nothing is known.
+    """
+    return elapsed_s / done if last_s is None else elapsed_s + (1 - done) * last_s
 
 
 def time_left(elapsed_s: float, expected_s: float) -> str:

@@ -54,7 +54,7 @@ def _parity(words: list[str], cwd: Path, environment: dict[str, str], output: Pa
 
 
 def run_warm_parity(
-    words: list[str], cwd: Path, environment: dict[str, str], *, joined: bool = False
+    words: list[str], cwd: Path, environment: dict[str, str], *, joined: bool = False, limit_s: float = LIMIT_S
 ) -> subprocess.CompletedProcess[str]:
     """Return what ``parity WORDS`` printed and its exit code; with ``joined``, all of it as standard output."""
     with tempfile.TemporaryDirectory() as folder:
@@ -62,10 +62,10 @@ def run_warm_parity(
         errors = output if joined else Path(folder) / "stderr"
         process = _context().Process(target=_parity, args=(words, cwd, environment, output, errors))
         process.start()
-        process.join(LIMIT_S)
+        process.join(limit_s)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(["parity", *words], LIMIT_S)
+            raise subprocess.TimeoutExpired(["parity", *words], limit_s)
         told = "" if joined else errors.read_text(encoding="utf-8")
         return subprocess.CompletedProcess(words, process.exitcode, output.read_text(encoding="utf-8"), told)

@@ -88,6 +88,12 @@ def say(state, request):
     return {}
 
 
+def advance(state, request):
+    for done in request["shares"]:
+        state.tell_share(done)
+    return {}
+
+
 def print_lines(state, request):
     for i in range(request["count"]):
         sys.stdout.write(f"printed {i}\n")
@@ -126,6 +132,6 @@ HANDLERS = {
     function.__name__: function
     for function in (
         *(echo, allocated, make, sleep, spin, crash, leave, fail, stumble, exit_politely, answer_object),
-        *(say, print_lines, facts, write_file),
+        *(say, advance, print_lines, facts, write_file),
     )
 }

@@ -74,8 +74,12 @@ def _head(document: TOMLDocument, draft: Draft, paths: Paths) -> None:
     document["description"] = f"{draft.facts.path.name}, as parity init found it."
     document["model"] = paths.model
     if draft.facts.has_open_batch:
-        _say(document, "Images in one feed; the model's batch is open, so any number goes.")
+        _say(document, f"{_rows(draft)} in one feed; the model's batch is open, so any number goes.")
         document["batch_size"] = draft.batch_size
+
+
+def _rows(draft: Draft) -> str:
+    return "Images" if draft.facts.image is not None else "Rows"
 
 
 def _inputs(document: TOMLDocument, draft: Draft, paths: Paths) -> None:
@@ -91,7 +95,7 @@ def _inputs(document: TOMLDocument, draft: Draft, paths: Paths) -> None:
 def _random_inputs(draft: Draft, seed: int) -> Table:
     table = tomlkit.table()
     if seed == _SEED:
-        _say(table, "Which images? Random numbers stand here: they show what the arithmetic does to noise.")
+        _say(table, f"{_asked_for(draft)} Random numbers stand here: they show what the arithmetic does to noise.")
     table["kind"] = "random"
     table["seed"] = seed
     table["count"] = _RANDOM_FEEDS
@@ -102,6 +106,10 @@ def _random_inputs(draft: Draft, seed: int) -> Table:
             tensors[name] = bounds
         table["tensors"] = tensors
     return table
+
+
+def _asked_for(draft: Draft) -> str:
+    return "Which images?" if draft.facts.image is not None else "Which inputs?"
 
 
 def _range(low: float, high: float) -> Any:

@@ -167,13 +167,28 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
     tell("running random inputs")
     size = facts.image.size if facts.image else None
     with _open(facts) as bench:
-        decoders = rank_decoders(bench.run_random(), facts.metadata, size)
+        decoders = tuple(
+            guess
+            for guess in rank_decoders(bench.run_random(), facts.metadata, size)
+            if _is_worth_telling(facts, guess)
+        )
     warning = (
-        "the inputs are random: a pass says that the arithmetic survives noise, not that the model does on what it "
-        "was made for; ranges of int8, overflow and every detection depend on real inputs. Give --images"
+        "the inputs are random: a pass says that the arithmetic survives noise, not that the model does on what it was "
+        f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
     return Draft(facts, decoders, None, None, classes, None, _batch_size(facts, None), None, (warning,))
+
+
+def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
+    """Whether a decoder is more than a shape by chance: models of text and sound give rows of numbers as well."""
+    return facts.image is not None or guess.certainty >= _BELIEVED
+
+
+def _how_to_feed(facts: ModelFacts) -> str:
+    if facts.image is not None:
+        return "Give --images"
+    return "Write a Python function that yields real ones (docs/case-file.md#inputs)"
 
 
 def _batch_size(facts: ModelFacts, split: Split | None) -> int:
@@ -306,7 +321,9 @@ def _guess_recipe(
         usual = usual_recipe(first.value.family if first else "", image)
         why = "nothing decodes the outputs, so nothing says which preprocessing gives sense"
         return Guess(usual, 0.1, (why,), "how are its images preprocessed?")
-    return rank_recipes(Trials(bench, first.value.family, first.value.settings, truths, tell))
+    metadata = bench.facts.metadata
+    is_known = metadata is not None and metadata.is_letterboxed and first.value.family in metadata.families
+    return rank_recipes(Trials(bench, first.value.family, first.value.settings, truths, tell, is_known))
 
 
 def _unsure(recipe: Guess[Recipe]) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def read_facts(path: Path, shapes: Shapes | None = None) -> ModelFacts:
     _check_names(path, interface, given)
     first = interface.inputs[0]
     image, why = _find_image(interface, metadata, given.get(first.name))
-    sizes = {info.name: _size(path, info, given.get(info.name), image) for info in interface.inputs}
+    sizes = _sizes(path, interface, given, image)
     return ModelFacts(
         path=path,
         model=model,
@@ -183,20 +183,55 @@ def _spatial(shape: tuple[int | str | None, ...], order: str) -> tuple[int, int]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
-def _size(path: Path, info: TensorInfo, given: tuple[int, ...] | None, image: ImageInput | None) -> tuple[int, ...]:
+def _sizes(path: Path, interface: ModelInterface, given: Shapes, image: ImageInput | None) -> Shapes:
+    """Return the shape of every input; an axis that was named in one input has that size in the others.
+
+    Raises
+    ------
+    ModelError
+        Sizes are open that nothing gives; the message has an option for each of these inputs.
+    """
+    named = _named_axes(interface, given)
+    sizes = {info.name: _size(info, given.get(info.name), image, named) for info in interface.inputs}
+    asked: list[TensorInfo] = []
+    told: set[int | str | None] = set()
+    for info in interface.inputs:
+        missing = [size for size in sizes[info.name] if not isinstance(size, int)]
+        # An axis without a name is told by nothing but its own input's option.
+        if any(size is None or size not in told for size in missing):
+            asked.append(info)
+            told.update(missing)
+    if not asked:
+        return {name: tuple(size for size in shape if isinstance(size, int)) for name, shape in sizes.items()}
+    options = " ".join(f"--shape {info.name}={_example(sizes[info.name])}" for info in asked)
+    subject = f"input {asked[0]} leaves" if len(asked) == 1 else f"inputs {', '.join(map(str, asked))} leave"
+    raise ModelError(f"{path}: {subject} sizes open that nothing in the model says; name them: {options}")
+
+
+def _named_axes(interface: ModelInterface, given: Shapes) -> dict[str, int]:
+    """Return the sizes of axes that have a name, by the inputs that the user gave."""
+    pairs = (
+        (axis, size)
+        for info in interface.inputs
+        for axis, size in zip(info.shape, given.get(info.name, ()), strict=False)
+    )
+    return {axis: size for axis, size in pairs if isinstance(axis, str)}
+
+
+def _size(
+    info: TensorInfo, given: tuple[int, ...] | None, image: ImageInput | None, named: Mapping[str, int]
+) -> tuple[int | str | None, ...]:
+    """Return an input's shape, as far as it is known."""
     if given is not None:
         return given
     if image is not None:
         return image.shape(image.batch or 1)
-    found = tuple(1 if axis == 0 and not isinstance(size, int) else size for axis, size in enumerate(info.shape))
-    numbers = tuple(size for size in found if isinstance(size, int))
-    if len(numbers) == len(found):
-        return numbers
-    example = "x".join(str(size) if isinstance(size, int) else "SIZE" for size in found)
-    raise ModelError(
-        f"{path}: input {info} leaves sizes open that nothing in the model says; name them: "
-        f"--shape {info.name}={example}"
-    )
+    found = tuple(named.get(size, size) if isinstance(size, str) else size for size in info.shape)
+    return tuple(1 if axis == 0 and not isinstance(size, int) else size for axis, size in enumerate(found))
+
+
+def _example(shape: tuple[int | str | None, ...]) -> str:
+    return "x".join(str(size) if isinstance(size, int) else "SIZE" for size in shape)
 
 
 def with_batch(facts: ModelFacts, batch: int) -> Shapes:

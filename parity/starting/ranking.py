@@ -34,6 +34,8 @@ _TRIALS = 24
 _DEVIATIONS = 2.0
 _LEAST_GAIN = 0.01
 """Two recipes are told apart by a difference of two standard errors, but not by less than this."""
+_KNOWN = 0.9
+"""How sure a preprocessing is that the model's exporter is known to feed, where no image speaks against it."""
 _GOOD, _POOR = 0.6, 0.25
 """A quality from which a model is fed as it should be, and one under which it is not."""
 
@@ -61,6 +63,8 @@ class Trials:
         What is really in the images, by name; empty where nobody said.
     tell
         Is told what is tried.
+    is_known
+        Whether the model's exporter is known to feed what is usual for the family.
     """
 
     bench: Bench
@@ -68,6 +72,7 @@ class Trials:
     settings: DecodeSettings
     truths: Mapping[str, Truth]
     tell: Tell
+    is_known: bool = False
 
     def score(self, recipe: Recipe, count: int) -> Scored:
         """Return the quality of a recipe on the first so many images; 0 where the outputs do not decode by then."""
@@ -162,6 +167,8 @@ def _guess(trials: Trials, scored: Sequence[Scored], usual: Recipe) -> Guess[Rec
     tied = _tied(scored)
     recipe = _best(scored, usual)
     chosen = next(one for one in scored if one.recipe == recipe)
+    if trials.is_known and (chosen.quality < _POOR or any(one.recipe == usual for one in tied)):
+        return _known_guess(trials, scored, usual)
     rest = [one for one in scored if one not in tied]
     next_best = max(rest, key=lambda one: one.quality, default=None)
     certainty = _certainty(chosen, tied, is_annotated=bool(trials.truths))
@@ -172,8 +179,24 @@ def _guess(trials: Trials, scored: Sequence[Scored], usual: Recipe) -> Guess[Rec
     if others:
         named = "; ".join(f"{one.recipe} {one.quality:.3f}" for one in sorted(others, key=lambda one: -one.quality)[:4])
         sentences.append(f"These images cannot tell it from: {named}. It is the most usual of them.")
+    if trials.is_known:
+        sentences.append(
+            f"The metadata names Ultralytics, whose software feeds {usual}: these images speak against it."
+        )
     question = "" if chosen.quality >= _POOR else "how are its images preprocessed? none of the usual ways gives sense"
     return Guess(recipe, certainty, tuple(sentences), question)
+
+
+def _known_guess(trials: Trials, scored: Sequence[Scored], usual: Recipe) -> Guess[Recipe]:
+    """Return what the exporter feeds: images confirm it, or show too little for any way."""
+    chosen = next(one for one in scored if one.recipe == usual)
+    sentences = [
+        "The metadata names Ultralytics, whose software feeds its models so.",
+        _measured(trials, chosen, len(scored)),
+    ]
+    if chosen.quality < _POOR:
+        sentences.append("No way gives sense on these images: do they show what the model was trained for?")
+    return Guess(usual, _KNOWN, tuple(sentences))
 
 
 def _certainty(chosen: Scored, tied: Sequence[Scored], *, is_annotated: bool) -> float:

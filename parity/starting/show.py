@@ -85,7 +85,8 @@ def _guess_lines(draft: Draft) -> Iterator[str]:
         yield f"decoder: {draft.decoder.value.family} ({draft.decoder.sureness})"
         yield "  why: " + "; ".join(draft.decoder.evidence)
     if draft.recipe is None:
-        yield "preprocessing: unknown, because there are no images; the inputs are random"
+        why = draft.facts.why_no_image or "there are no images"
+        yield f"preprocessing: unknown, because {why}; the inputs are random"
         return
     unknown = "unknown; a placeholder is " if draft.recipe.question else ""
     yield f"preprocessing: {unknown}{draft.recipe.value} ({draft.recipe.sureness})"

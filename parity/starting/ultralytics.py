@@ -36,6 +36,7 @@ class Metadata:
         (number, values) of a pose model.
     """
 
+    author: str = ""
     description: str = ""
     task: str = ""
     names: tuple[str, ...] = ()
@@ -43,6 +44,14 @@ class Metadata:
     image_size: tuple[int, int] | None = None
     is_half: bool = False
     keypoints: tuple[int, int] | None = None
+
+    @property
+    def is_letterboxed(self) -> bool:
+        """Whether Ultralytics' own software feeds the model as it feeds everything but classifiers.
+
+        YOLOv5 and others write class names as well; they do not name the author.
+        """
+        return self.author == "Ultralytics" and bool(self.families) and self.task != "classify"
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -57,6 +66,7 @@ def read_metadata(model: ModelProto) -> Metadata | None:
         return None
     values = {key: _literal(value) for key, value in entries.items()}
     return Metadata(
+        author=entries.get("author", ""),
         description=entries.get("description", ""),
         task=entries.get("task", ""),
         names=_names(values.get("names")),

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from . import cuda, installation
 from .atomic import write_atomically
@@ -19,6 +19,7 @@ from .heard import Listener, listener
 from .logger import classify
 from .network import fill, new_network
 from .observing import expose_tensors
+from .steps import watch_build
 
 if TYPE_CHECKING:
     from .state import State
@@ -35,12 +36,15 @@ class _Job:
     ----------
     notes
         Grows: a sentence on each thing that was done and was not asked for in so many words.
+    tell_share
+        Takes how much of it is done, where TensorRT says so.
     """
 
     trt: Any
     heard: Listener
     request: Mapping[str, Any]
     notes: list[str]
+    tell_share: Callable[[float], None]
 
 
 def build(state: State, request: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def build(state: State, request: dict[str, Any]) -> dict[str, Any]:
     cuda.context()
     heard = listener(trt)
     heard.begin(state.log)
-    job = _Job(trt, heard, request, [])
+    job = _Job(trt, heard, request, [], state.tell_share)
     started = perf_counter()
     builder = _ready_builder(job)
     is_strong = is_strongly_typed(trt, request["typing"])
@@ -133,7 +137,9 @@ def _build_plan(job: _Job, builder: Any, network: Any) -> tuple[Any, list[str]]:
         calibrator = make_calibrator(job.trt, job.request["calibration"]["kind"], batches) if batches else None
         config = make_config(job.trt, builder, network, job.request, job.notes.append, calibrator=calibrator)
         _renew_refused_cache(job, config)
+        monitor = watch_build(job.trt, config, job.tell_share)
         plan = builder.build_serialized_network(network, config)
+        del monitor
         if batches:
             batches.check()
             job.notes.append(_calibration_note(batches))

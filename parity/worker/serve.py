@@ -1,7 +1,7 @@
 """The worker's loop: one request at a time, in the main thread, because a CUDA context belongs to a thread.
 
-Messages to the harness are tuples: ``("ready", facts)`` once, ``("log", severity, text)`` at any time, and for each
-request ``("answer", message)`` or ``("failure", kind, text, traceback)``.
+Messages to the harness are tuples: ``("ready", facts)`` once, ``("log", severity, text)`` and ``("share", done)`` at
+any time, and for each request ``("answer", message)`` or ``("failure", kind, text, traceback)``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def serve(channel: Any, handlers: str, folder: str, shared: Sequence[str]) -> No
         return
     from .state import State
 
-    state = State(partial(_log, channel), lanes[0], folder)
+    state = State(partial(_log, channel), partial(_tell_share, channel), lanes[0], folder)
     channel.send(("ready", {"pid": os.getpid(), "python": sys.version.split()[0], "is_mapped": is_mapped}))
     while True:
         _answer(channel, state, lanes, table, requests.get)
@@ -123,6 +123,14 @@ def _prepare(handlers: str, shared: Sequence[str]) -> tuple[list[Exchange], dict
 
 def _log(channel: Any, severity: str, text: str) -> None:
     channel.send(("log", severity, _unicode(text)))
+
+
+def _tell_share(channel: Any, done: float) -> None:
+    try:
+        channel.send(("share", done))
+    except OSError:
+        # The harness is gone and this process about to end; a library that calls this takes no exception.
+        return
 
 
 def _unicode(text: str) -> str:

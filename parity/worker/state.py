@@ -20,6 +20,8 @@ class State:
     log
         ``log(severity, text)`` tells the harness a line at once, from any thread; severities are ``error``,
         ``warning``, ``info`` and ``verbose``.
+    tell_share
+        ``tell_share(share)`` tells the harness at once, from any thread, how much of the request is done, in 0 to 1.
     exchange
         The current request's: ``exchange.allocate`` gives outputs their final place.
     page_locks
@@ -30,8 +32,11 @@ class State:
         The loaded engines by handle.
     """
 
-    def __init__(self, log: Callable[[str, str], None], exchange: Exchange, folder: str) -> None:
+    def __init__(
+        self, log: Callable[[str, str], None], tell_share: Callable[[float], None], exchange: Exchange, folder: str
+    ) -> None:
         self.log = log
+        self.tell_share = tell_share
         self.exchange = exchange
         self.page_locks = PageLocks()
         self.folder = folder

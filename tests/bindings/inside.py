@@ -92,6 +92,24 @@ def check_profiler() -> Any:
     return worker("layers").by_position(profiler.iterations)
 
 
+def check_monitor() -> Any:
+    """Return the shares that the worker tells of steps that C++ reports, and what C++ gets."""
+    shares: list[float] = []
+    config = Strict(trt.IBuilderConfig)
+    monitor = keep(worker("steps").watch_build(trt, config, shares.append))
+    virtual = VirtualCalls(monitor)
+    start, step, finish = (VirtualCalls.FIRST + slot for slot in range(3))
+    outer, inner = ((ctypes.c_char_p, name) for name in (b"build", b"tactics"))
+    number = ctypes.c_int32
+    virtual.call(start, None, outer, (ctypes.c_char_p, None), (number, 2))
+    virtual.call(start, None, inner, outer, (number, 4))
+    answers = [virtual.call(step, ctypes.c_bool, inner, (number, 0))]
+    virtual.call(finish, None, inner)
+    answers.append(virtual.call(step, ctypes.c_bool, outer, (number, 0)))
+    is_set = config.values["progress_monitor"] is monitor
+    return {"interface": virtual.interface(), "answers": answers, "shares": shares, "is set": is_set}
+
+
 def reallocations(allocator: Any) -> dict[str, Any]:
     """Return what C++ gets from both functions that ask an allocator for memory."""
     virtual = VirtualCalls(allocator)

@@ -62,6 +62,15 @@ def test_cxx_reaches_the_profiler_and_layers_of_one_name_stay_apart(found: Found
     ]
 
 
+def test_cxx_reports_the_steps_of_a_build_and_is_told_to_go_on(found: Found) -> None:
+    assert result(found, "monitor") == {
+        "interface": "IProgressMonitor",
+        "answers": [True, True],
+        "shares": [0.125, 0.5],
+        "is set": True,
+    }
+
+
 def test_cxx_gets_memory_from_the_output_allocator_and_tells_it_shapes(found: Found) -> None:
     assert result(found, "allocator") == {
         "interface": "IOutputAllocator",

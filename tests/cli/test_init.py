@@ -52,9 +52,25 @@ def test_a_model_alone_becomes_a_case_of_noise_that_says_so(run_parity: RunParit
     process = run_parity("init", "m.onnx", cwd=tmp_path)
     assert process.returncode == 0
     words = " ".join(process.stdout.split())
-    assert "preprocessing: unknown, because there are no images" in words
+    assert "preprocessing: unknown, because input x: float32 (4, 8) has 2 axes, and images are of 4" in words
     assert "warning: the inputs are random: a pass says that the arithmetic survives noise" in words
     assert "tolerances: none are proposed, because the inputs are not what the model was made for" in words
+
+
+def test_a_model_that_takes_no_images_is_not_asked_for_them(run_parity: RunParity, tmp_path: Path) -> None:
+    value, kind = helper.make_tensor_value_info, TensorProto.FLOAT
+    nodes = [helper.make_node("Erf", ["features"], ["encoded"])]
+    axes = ["batch", "time", 32]
+    graph = helper.make_graph(nodes, "text", [value("features", kind, axes)], [value("encoded", kind, axes)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "text.onnx"))
+    process = run_parity("init", "text.onnx", "--no-run", "--shape", "features=1x50x32", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    words = " ".join(process.stdout.split())
+    # Fifty rows of 32 numbers have the shape of a detector's output, and nothing else of one.
+    assert "decoder: none fits the outputs" in words
+    assert "Write a Python function that yields real ones" in words
+    assert "--images" not in words + (tmp_path / "cases/text/case.toml").read_text(encoding="utf-8")
 
 
 def test_a_variant_that_fails_keeps_its_bounds_and_the_next_command_repairs_it(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity.pace import listening, paced, working
+from parity.pace import listening, paced, tell_share, working
 
 
 class Heard:
@@ -21,6 +21,9 @@ class Heard:
 
     def step(self, work: int) -> None:
         self.lines.append(f"{work} step")
+
+    def share(self, work: int, done: float) -> None:
+        self.lines.append(f"{work} at {done:.0%}")
 
     def leave(self, work: int) -> None:
         self.lines.append(f"{work} ends")
@@ -53,6 +56,19 @@ def test_a_failure_ends_the_work_and_a_step_that_failed_is_not_done() -> None:
     with listening(heard), pytest.raises(ValueError):  # noqa: PT011 - the test's own
         judge()
     assert heard.lines == ["1 judging of 3, None s", "1 step", "1 ends"]
+
+
+def test_a_share_is_of_the_innermost_work_that_has_no_steps() -> None:
+    heard = Heard()
+    tell_share(0.1)
+    with listening(heard):
+        tell_share(0.2)
+        with working("building"):
+            with working("calibrating"):
+                tell_share(0.3)
+            tell_share(0.4)
+        tell_share(0.5)
+    assert [line for line in heard.lines if "at" in line and "ating of" not in line] == ["2 at 30%", "1 at 40%"]
 
 
 def test_nobody_is_told_behind_the_end_of_listening() -> None:

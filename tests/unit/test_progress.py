@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 
 import pytest
 
-from parity.pace import paced, working
-from parity.progress import ProgressBar, time_left
+from parity.pace import paced, tell_share, working
+from parity.progress import ProgressBar, expected_total_s, time_left
 
 
 @pytest.fixture
@@ -51,6 +52,15 @@ def test_an_expected_time_counts_down(bar: ProgressBar) -> None:
     bar.finish()
 
 
+def test_a_share_of_a_build_is_shown_and_shortens_what_is_expected(bar: ProgressBar) -> None:
+    bar.start(1)
+    with working("building the engine", 400.0):
+        tell_share(0.5)
+        assert "50/100 %" in shown(bar)
+        assert re.search(r"about 3:(19|20) left", shown(bar))
+    bar.finish()
+
+
 def test_a_finished_bar_hears_nothing_more(bar: ProgressBar) -> None:
     bar.start(1)
     bar.finish()
@@ -64,3 +74,18 @@ def test_a_finished_bar_hears_nothing_more(bar: ProgressBar) -> None:
 )
 def test_time_left_never_goes_below_nothing(elapsed_s: float, expected_s: float, text: str) -> None:
     assert time_left(elapsed_s, expected_s) == text
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "done", "last_s", "expected_s"),
+    [
+        (10.0, 0.25, None, 40.0),  # nothing like it was built before: as long again for each quarter
+        (10.0, 0.25, 20.0, 25.0),  # three quarters of what the last one took are left
+        (90.0, 0.75, 20.0, 95.0),  # never less than what has passed, however short the last one was
+        (20.0, 1.0, 40.0, 20.0),
+    ],
+)
+def test_steps_tell_how_much_is_left_of_what_the_last_build_took(
+    elapsed_s: float, done: float, last_s: float | None, expected_s: float
+) -> None:
+    assert expected_total_s(elapsed_s, done, last_s) == expected_s

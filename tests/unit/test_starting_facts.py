@@ -96,6 +96,39 @@ def test_open_sizes_may_be_named(tmp_path: Path) -> None:
     assert facts.image == ImageInput("x", "float32", "nchw", (32, 64), None)
 
 
+def token_model(*dims: list[int | str | None]) -> onnx.ModelProto:
+    """Return a model of several inputs of tokens, named a, b, … with these axes."""
+    value = helper.make_tensor_value_info
+    names = "abcd"[: len(dims)]
+    inputs = [value(name, TensorProto.INT64, own) for name, own in zip(names, dims, strict=True)]
+    nodes = [helper.make_node("Identity", [name], [f"y{name}"]) for name in names]
+    outputs = [value(f"y{name}", TensorProto.INT64, own) for name, own in zip(names, dims, strict=True)]
+    graph = helper.make_graph(nodes, "tokens", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_axis_that_is_named_in_one_input_has_its_size_in_the_others(tmp_path: Path) -> None:
+    model = saved(tmp_path, token_model(["batch", "length"], ["batch", "length"], ["batch", 7]))
+    assert read_facts(model, {"a": (2, 32)}).sizes == {"a": (2, 32), "b": (2, 32), "c": (2, 7)}
+
+
+@pytest.mark.parametrize(
+    ("dims", "options"),
+    [
+        ([["n", "length"], ["n", "length"]], "input a: .* leaves .* name them: --shape a=1xSIZE$"),
+        ([["n", "length"], ["n", "other", 3]], "inputs a: .* leave .*: --shape a=1xSIZE --shape b=1xSIZEx3$"),
+        ([["n", None], ["n", None]], "--shape a=1xSIZE --shape b=1xSIZE$"),
+        ([[4, 8], ["n", "m"]], "input b: .*: --shape b=1xSIZE$"),
+    ],
+    ids=["one name", "two names", "no names", "the second alone"],
+)
+def test_every_size_that_is_asked_for_is_asked_at_once(
+    dims: list[list[int | str | None]], options: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=options):
+        read_facts(saved(tmp_path, token_model(*dims)))
+
+
 @pytest.mark.parametrize(
     ("shapes", "told"),
     [({"z": (1, 2)}, "'z', which is no input; expected x"), ({"x": (1, 3, 9, 8)}, "the model has x")],
@@ -134,6 +167,24 @@ def test_metadata_that_is_no_literal_of_names_gives_none(names: str) -> None:
     found = read_metadata(model_of([1, 3, 8, 8], names=names, task="detect"))
     assert found is not None
     assert found.names == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_letterboxed"),
+    [
+        ({"author": "Ultralytics", "task": "detect"}, True),
+        ({"author": "Ultralytics", "task": "classify"}, False),
+        ({"author": "Ultralytics", "task": "a new one"}, False),
+        ({"author": "somebody else", "task": "detect"}, False),
+        ({"task": "detect", "names": "['a']"}, False),
+    ],
+)
+def test_ultralytics_own_exports_are_letterboxed_but_for_classifiers(
+    entries: dict[str, str], is_letterboxed: bool
+) -> None:
+    metadata = read_metadata(model_of([1, 3, 8, 8], **entries))
+    assert metadata is not None
+    assert metadata.is_letterboxed is is_letterboxed
 
 
 def test_a_model_of_another_exporter_has_no_metadata() -> None:

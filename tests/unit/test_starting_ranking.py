@@ -54,10 +54,10 @@ class ScriptedBench:
         return self.seconds
 
 
-def rank(bench: ScriptedBench) -> Guess[Recipe]:
+def rank(bench: ScriptedBench, *, is_known: bool = False) -> Guess[Recipe]:
     settings = ClassificationSettings(scores="probability")
     real: Bench = bench  # type: ignore[assignment] # has what trials ask of a bench
-    return rank_recipes(Trials(real, "classification", settings, {}, lambda _what: None))
+    return rank_recipes(Trials(real, "classification", settings, {}, lambda _what: None, is_known))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,28 @@ def test_where_nothing_gives_sense_it_is_asked() -> None:
     found = rank(ScriptedBench({}))
     assert found.certainty <= 0.1
     assert "how are its images preprocessed?" in found.question
+
+
+def test_what_the_exporter_feeds_is_taken_where_the_images_show_nothing() -> None:
+    found = rank(ScriptedBench({}), is_known=True)
+    assert found.value == usual_recipe("classification", IMAGE)
+    assert (found.certainty, found.question) == (0.9, "")
+    assert "No way gives sense on these images" in found.evidence[-1]
+
+
+def test_what_the_exporter_feeds_is_surer_where_the_images_agree() -> None:
+    usual = usual_recipe("classification", IMAGE)
+    bench = ScriptedBench({usual: 0.97})
+    assert rank(bench).certainty < rank(bench, is_known=True).certainty == 0.9
+    assert rank(bench, is_known=True).value == usual
+
+
+def test_images_that_speak_against_the_exporter_are_believed_and_it_is_told() -> None:
+    better = Recipe("letterbox", "bgr", "0..255")
+    nearly = {Recipe(placement, "bgr", "0..255"): 0.8 for placement in PLACEMENTS}
+    found = rank(ScriptedBench({**nearly, better: 0.97}), is_known=True)
+    assert found.value == better
+    assert "these images speak against it" in found.evidence[-1]
 
 
 def test_a_slow_model_is_tried_on_fewer_images() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from parity.results import Verdict
 from parity.starting.case_toml import Paths
+from parity.starting.decoders import Reading
 from parity.starting.draft import Asked, Draft, examine
 from parity.starting.first_run import FirstRun
 from parity.starting.guess import Guess
@@ -21,6 +22,7 @@ from tests.tiny_cases import two_matmuls
 
 PLACED = Placed(Path("cases/my model"), Paths("m.onnx"))
 LOOSER = Proposal("fp16", "y", 0.01, 0.1, None, "looser than the default, which 1 of 9 miss", is_looser=True)
+READING = Reading("classification", None, {})
 FAILED = FirstRun(make_run(FAILING, PASSING), Path("reports/x"), 2)
 
 
@@ -46,7 +48,7 @@ def test_the_next_command_repairs_what_fails_and_else_judges_everything(draft: D
 
 
 def test_a_question_comes_before_any_repair(draft: Draft) -> None:
-    asking = replace(draft, decoders=(Guess(draft.decoders[0].value, 0.5, ("why",), "which anchors?"),))
+    asking = replace(draft, decoders=(Guess(READING, 0.5, ("why",), "which anchors?"),))
     stream = io.StringIO()
     print_next(asking, PLACED, FAILED, Proposed(), stream)
     assert stream.getvalue() == "question: which anchors?\nnext: parity run 'cases/my model'\n"
@@ -63,7 +65,7 @@ def test_a_bound_that_is_looser_is_told_with_its_reason(draft: Draft) -> None:
 def test_names_from_a_model_print_on_one_line_without_control_characters(draft: Draft) -> None:
     attack = "\x1b[31mred\nnext: rm -rf"
     stream = io.StringIO()
-    asking = replace(draft, decoders=(Guess(draft.decoders[0].value, 0.5, (attack,)),), warnings=(attack * 9,))
+    asking = replace(draft, decoders=(Guess(READING, 0.5, (attack,)),), warnings=(attack * 9,))
     print_draft(asking, PLACED, stream)
     assert "\x1b" not in stream.getvalue()
     assert not any(line.startswith("next:") for line in stream.getvalue().splitlines())

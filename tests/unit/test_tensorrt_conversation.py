@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ from parity.errors import (
     ModelError,
     PrecisionError,
 )
+from parity.pace import listening, working
 from tests.conversations import closing, is_gone, toy_conversation, wait_until
 from tests.tiny_cases import ROOT, process_environment
 
@@ -273,6 +275,14 @@ def test_the_workers_lines_are_logged_by_severity(either: LiveConversation, capl
         "INFO": "a line of info ?",
         "DEBUG": "a line of verbose ?",
     }
+
+
+def test_what_a_worker_has_done_is_told_to_the_work_that_waits_for_it(either: LiveConversation) -> None:
+    heard: list[tuple[int, float]] = []
+    whoever = SimpleNamespace(enter=lambda *_: 7, share=lambda *told: heard.append(told), leave=lambda _: None)
+    with listening(whoever), working("building the engine"):
+        assert either.ask("advance", {"shares": [0.25, 1.0]}, LIMIT_S) == {}
+    assert heard == [(7, 0.25), (7, 1.0)]
 
 
 def test_the_folder_of_a_worker_that_died_elsewhere_is_swept_by_the_next_one() -> None:

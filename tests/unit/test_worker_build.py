@@ -76,7 +76,7 @@ def install(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def _state() -> Any:
-    return SimpleNamespace(log=lambda *_: None)
+    return SimpleNamespace(log=lambda *_: None, tell_share=lambda _share: None)
 
 
 def _request(folder: Path, **fields: Any) -> dict[str, Any]:
@@ -117,6 +117,21 @@ def test_the_plan_is_written_whole_and_described(install: Install, tmp_path: Pat
     assert "TF32" not in answer["flags"]
     assert (answer["typing"], answer["messages"]) == ("weak", [])
     assert [path.name for path in tmp_path.iterdir()] == ["model.plan"]
+
+
+@pytest.mark.parametrize("release", ["10.0.1", "11.4.0.106"])
+def test_a_build_tells_the_steps_that_the_builder_reports(install: Install, tmp_path: Path, release: str) -> None:
+    shares: list[float] = []
+
+    def serialize(_builder: Any, _network: Any, config: Any) -> Any:
+        config.progress_monitor.phase_start("build", None, 2)
+        config.progress_monitor.step_complete("build", 0)
+        return PLAN
+
+    install(release, Builder__build_serialized_network=serialize)
+    state = SimpleNamespace(log=lambda *_: None, tell_share=shares.append)
+    build(state, _request(tmp_path, typing="strong"))
+    assert shares == [0.5]
 
 
 @pytest.mark.parametrize("release", ["10.0.1", "10.16.1.11", "11.4.0.106"])

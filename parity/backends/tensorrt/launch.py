@@ -16,6 +16,8 @@ from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from parity.pace import tell_share
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -180,7 +182,7 @@ class WorkerProcess:
             raise ProcessGone from None
 
     def receive(self) -> Any:
-        """Wait for an item; lines for the log are taken out.
+        """Wait for an item; lines for the log are taken out, as are shares of work, which whoever looks on is told.
 
         Raises
         ------
@@ -189,9 +191,13 @@ class WorkerProcess:
         """
         while True:
             item = self._receive()
-            if not (isinstance(item, tuple) and item[0] == "log"):
-                return item
-            self.log.note(item[1], item[2])
+            match item:
+                case ("log", severity, text):
+                    self.log.note(severity, text)
+                case ("share", done):
+                    tell_share(done)
+                case _:
+                    return item
 
     def _receive(self) -> Any:
         try:

@@ -1,0 +1,105 @@
+"""The documentation's commands, run in a copy of the checkout, and how what they print is held against the page."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.pages import PAGES, ROOT, Command, commands
+from tests.tiny_cases import PLUGIN, process_environment
+from tests.warm_process import LIMIT_S, run_warm_parity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Patterns of the beginnings of commands that no test of a page runs, each with its reason.
+NOT_RUN = {
+    "pip install": "needs a network; .ci/run does it in a fresh virtual environment",
+    "python3 -m venv": "as above",
+    "pytest$": "would start this test within itself; .ci/run does it",
+    "ruff": "a development tool; .ci/run does it",
+    "mypy": "as above",
+    "lint-imports": "as above",
+    "python benchmarks/": "minutes; .ci/run does their smoke form",
+    "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
+    "python3.10 -m venv|~/trt86/bin/pip": "downloads gigabytes",
+}
+# Those that tests/gpu/test_docs_on_gpu.py runs.
+NEEDS_GPU = (
+    r"parity \w+ .*--(?:backend tensorrt|backend onnxruntime-|engine|tensorrt-python)",
+    "pytest .*--parity-(?:backend tensorrt|tensorrt-python)",
+)
+WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
+
+
+def simple_commands(page: Path) -> list[Command]:
+    """Return a page's commands, those that ``&&`` joins each by itself; what is printed is the last one's."""
+    found = []
+    for command in commands(page.read_text(encoding="utf-8")):
+        *first, last = command.text.split(" && ")
+        found += [*(Command(text, "") for text in first), Command(last, command.output)]
+    return found
+
+
+def is_not_run(command: Command) -> bool:
+    return any(re.match(pattern, command.text) for pattern in NOT_RUN)
+
+
+def needs_gpu(command: Command) -> bool:
+    return any(re.match(pattern, command.text) for pattern in NEEDS_GPU)
+
+
+def without_digits(output: str) -> str:
+    """Return an output with numbers, rules and line breaks evened out; of pytest's, what follows its header."""
+    body = re.sub(r"\A.*test session starts.*?^(?=collected )", "", output, flags=re.DOTALL | re.MULTILINE)
+    body = re.sub(r"[=_─]{3,}", " ", body)
+    body = re.sub(r"\b(?:nan|inf)\b|[-+]?\d[\d.,e+-]*", "#", body)
+    return " ".join(body.split())
+
+
+def copy_checkout(folder: Path, count: int) -> Path:
+    """Fill a folder with what the pages' commands read, and return it; the classifier judges so many images."""
+    for name in ("cases/shapes_classifier", "reports/samples", "tests/data/trtexec"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
+    case_file = folder / "cases/shapes_classifier/case.toml"
+    text = case_file.read_text(encoding="utf-8")
+    case_file.write_text(text.replace("count = 256", f"count = {count}"), encoding="utf-8")
+    return folder
+
+
+def expand(word: str, folder: Path) -> list[str]:
+    """Return a word as a shell makes it: the files that a wildcard matches, else the word itself."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(word)) if "/*" in word else []
+    return found or [word]
+
+
+def run_in(
+    checkout: Path, text: str, cache: Path, *, limit_s: float = LIMIT_S, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Return what a command printed, on both streams, and its exit code."""
+    programs = {
+        "pytest": ["-m", "pytest", *PLUGIN],
+        "python": [],
+        "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
+    }
+    first, *words = (found for word in shlex.split(text) for found in expand(word, checkout))
+    environment = process_environment(PARITY_CACHE_DIR=str(cache), COLUMNS="80", PYTHONUTF8="1", **variables)
+    # Under CI pytest shortens no line; a user's own options must not change what is printed.
+    kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}
+    if first == "parity":
+        return run_warm_parity(words, checkout, kept, joined=True, limit_s=limit_s)
+    return subprocess.run(
+        [sys.executable, *programs[first], *words],
+        cwd=checkout,
+        env=kept,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+        timeout=limit_s,
+    )
