@@ -20,7 +20,7 @@ RESOLUTION_MS = 0.5e-3
 """Of CUDA's events: "around 0.5 microseconds" (CUDA Runtime API, cudaEventElapsedTime)."""
 ROUNDS = 24
 """Pairs of medians: with so many, three times the noise is found in more than 95 of 100 comparisons."""
-LEVEL = 0.01
+LEVEL = 0.001
 """How often two loops that are equally noisy are taken for such that are not."""
 
 

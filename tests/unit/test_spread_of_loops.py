@@ -27,7 +27,7 @@ def share_found(own: float, other: float, **more: float) -> float:
 
 @pytest.mark.parametrize("drift", [0.0, 0.02])
 def test_equal_loops_are_told_apart_no_more_often_than_stated(drift: float) -> None:
-    assert share_found(0.01, 0.01, drift=drift) <= 2 * LEVEL
+    assert share_found(0.01, 0.01, drift=drift) <= LEVEL + 3 * (LEVEL / _TRIALS) ** 0.5
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.005])
