@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from parity.baseline.measured import Key
     from parity.baseline.model import Baseline, VariantFigures
-    from parity.results import Environment, Run
+    from parity.results import Environment, GpuRecord, Run, WorkerRecord
 
 RUN_FILE = "run.json"
 
@@ -118,7 +118,9 @@ def _of_run(run: Run, name: str) -> Side:
 def _facts(environment: Environment) -> dict[str, str]:
     packages = {name: found for name, found in environment.packages.items() if name.startswith("onnxruntime")}
     facts = {"processor": environment.processor, "python": environment.python, **packages}
+    gpus: tuple[GpuRecord | WorkerRecord, ...] = (*environment.gpus, *environment.workers)
+    for found in gpus:
+        facts |= {"gpu": found.gpu, "compute capability": found.compute_capability, "driver": found.driver}
     for worker in environment.workers:
-        facts |= {"gpu": worker.gpu, "compute capability": worker.compute_capability, "driver": worker.driver}
         facts[worker.name] = worker.packages.get("tensorrt", "")
     return facts

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def gain_notes(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     """Return (``case / variant``, sentence) for each engine beside float32 in ONNX Runtime, by batch size.
 
-    Both sides by the host's clock with transfers, which is all that ONNX Runtime has; one stream each.
+    Both sides by the host's clock, which is all that ONNX Runtime has, and without transfers as well where both were
+    timed so; one stream each.
     """
     timed = [
         (outcome, outcome.latency) for outcome in outcomes if outcome.latency and outcome.latency.mode.streams == 1
@@ -50,8 +51,15 @@ def _sentence(found: Measurement, there: Measurement, label: str) -> str:
     noise = "; readings were disturbed" if found.disturbances or there.disturbances else ""
     return (
         f"{gain} {label} at batch {found.batch_size}: {own:.4g} ms against {other:.4g} ms "
-        f"(host time, transfers included{noise})"
+        f"(host time, transfers included{noise}){_without_transfers(found, there)}"
     )
+
+
+def _without_transfers(found: Measurement, there: Measurement) -> str:
+    if found.host_compute is None or there.host_compute is None:
+        return ""
+    own, other = found.host_compute.median_ms, there.host_compute.median_ms
+    return f"; without transfers {own:.4g} ms against {other:.4g} ms, a factor of {other / own:.3g}"
 
 
 def rebuild_table(outcomes: Sequence[Outcome]) -> Table:

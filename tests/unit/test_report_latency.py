@@ -123,6 +123,23 @@ def test_a_gain_is_told_of_engines_beside_float32_at_the_same_batch_alone() -> N
     assert "readings were disturbed" in slower
 
 
+def test_a_gain_without_transfers_is_told_where_both_sides_have_it() -> None:
+    own, other = latency(), beside(4.65, "fp32@onnxruntime-cuda")
+    assert own.latency is not None
+    assert other.latency is not None
+
+    def without(outcome: Outcome, record: LatencyRecord, ms: float | None) -> Outcome:
+        statistics = summarize([ms]) if ms else None
+        found = replace(record.measurements[0], host_compute=statistics)
+        return replace(outcome, latency=replace(record, measurements=(found,)))
+
+    engine, provider = without(own, own.latency, 0.5), without(other, other.latency, 4.0)
+    [(_, told)] = gain_notes([engine, provider])
+    assert told.endswith("; without transfers 0.5 ms against 4 ms, a factor of 8")
+    [(_, told)] = gain_notes([engine, without(other, other.latency, None)])
+    assert "without transfers" not in told
+
+
 def test_the_terminal_shows_the_figures_before_the_findings() -> None:
     shown = terminal(make_run(latency()))
     assert shown.index("5052.6") < shown.index("25.0%") < shown.index("over budget")
