@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.baseline.files import from_json
+from parity.baseline.judging import CHECK
 from parity.baseline.measured import checks_made, measured_of
 from parity.errors import BaselineError
 from parity.results import run_from_json
@@ -105,7 +106,9 @@ def _of_baseline(baseline: Baseline, name: str) -> Side:
 
 def _of_run(run: Run, name: str) -> Side:
     keys = dict.fromkeys((outcome.case, outcome.variant) for outcome in run.outcomes if outcome.variant)
-    outcomes = {key: [o for o in run.outcomes if (o.case, o.variant) == key] for key in keys}
+    # What a side was held against is none of its figures.
+    made = [outcome for outcome in run.outcomes if outcome.check != CHECK]
+    outcomes = {key: [o for o in made if (o.case, o.variant) == key] for key in keys}
     return Side(
         name,
         {"taken": run.created, **_facts(run.environment)},

@@ -62,7 +62,7 @@ class SlowLayers:
     def lines(self) -> list[str]:
         """The largest increases in words, one line each; one line at least."""
         if not self.were_timed:
-            return ["slower layers: not known, since layers were not timed on both sides"]
+            return ["slower layers: not known; they are timed on TensorRT alone, and have to be on both sides"]
         shown = [f"slower layer: {part}" for part in self.parts[:_SHOWN_LAYERS]]
         return shown or ["slower layers: none, so that it is lost between layers or in how they are launched"]
 

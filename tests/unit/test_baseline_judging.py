@@ -50,7 +50,7 @@ def test_a_failure_has_its_five_parts_and_the_layers_that_slowed() -> None:
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
-        ((), "slower layers: not known, since layers were not timed on both sides"),
+        ((), "slower layers: not known; they are timed on TensorRT alone, and have to be on both sides"),
         (LAYERS, "slower layers: none, so that it is lost between layers or in how they are launched"),
     ],
 )

@@ -82,6 +82,11 @@ def test_a_figure_that_got_worse_is_exit_code_1_and_stands_in_every_form(compare
     assert (change["direction"], change["is_significant"]) == ("worse", True)
 
 
+def test_that_only_one_side_was_held_against_a_baseline_is_nothing_to_tell(compared) -> None:
+    checked = replace(outputs_outcome(), check="baseline", tensors=(), headline="4 figures are as accepted")
+    assert only(compared([outputs_outcome(), checked], [outputs_outcome()])).not_looked_at == ()
+
+
 def test_better_is_told_and_is_no_regression(compared) -> None:
     found = compared([outputs_outcome(40.0)], [outputs_outcome(60.0)])
     assert (found.exit_code, only(found).direction) == (0, Direction.BETTER)
