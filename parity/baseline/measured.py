@@ -44,7 +44,11 @@ def _with_latency(variant: VariantFigures, record: LatencyRecord) -> VariantFigu
 
 
 def _series(found: Measurement, record: LatencyRecord) -> LatencySeries:
-    rebuilds = tuple(rebuilt.blocks_ms for rebuilt in record.rebuilt_at(found.batch_size) if _has_samples(rebuilt))
+    rebuilds = tuple(
+        rebuilt.blocks_ms
+        for rebuilt in record.rebuilt_at(found.batch_size)
+        if _has_samples(rebuilt) and not _is_disturbed(rebuilt)
+    )
     return LatencySeries(found.clock, (found.blocks_ms,), record.mode.cuda_graph, record.mode.streams, rebuilds)
 
 
@@ -60,8 +64,12 @@ def disturbed_batches(outcomes: Iterable[Outcome]) -> dict[int, str]:
         for outcome in outcomes
         if outcome.latency
         for found in outcome.latency.measurements
-        if found.gpu and found.disturbances
+        if _is_disturbed(found)
     }
+
+
+def _is_disturbed(found: Measurement) -> bool:
+    return bool(found.gpu and found.disturbances)
 
 
 def checks_made(outcomes: Iterable[Outcome]) -> frozenset[str]:
