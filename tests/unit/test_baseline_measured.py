@@ -1,4 +1,4 @@
-"""What of a run's latency a baseline takes: its samples, those of rebuilt engines, and none that something disturbed."""
+"""What of a run's latency a baseline takes: its samples, rebuilt engines, and none that something disturbed."""
 
 from __future__ import annotations
 
