@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from parity.backends import Backend
     from parity.backends.nvml import Watch
     from parity.pytest_settings import Settings
-    from parity.results import WorkerRecord
+    from parity.results import Environment
     from parity.runner.baseline_latency import BaselineLatency
 
 
@@ -78,11 +78,11 @@ class SessionBackends:
         return named[name]
 
     @property
-    def workers(self) -> tuple[WorkerRecord, ...]:
-        """The interpreters of TensorRT that are open."""
-        from parity.runner.selection import workers_of
+    def environment(self) -> Environment:
+        """Where the backends that are open run."""
+        from parity.runner.selection import environment_of
 
-        return workers_of(self._opened)
+        return environment_of(self._opened)
 
     def _open(self) -> Sequence[Backend]:
         from parity.backends import open_backends

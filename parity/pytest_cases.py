@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parity.case import Case, Variant
     from parity.pytest_backends import SessionBackends
     from parity.pytest_settings import Settings
-    from parity.results import CaseRecord, Outcome, Run, TensorOutcome, WorkerRecord
+    from parity.results import CaseRecord, Environment, Outcome, Run, TensorOutcome
     from parity.runner import CaseJudge, RunFolder
 
 # Another project may call something else case.toml. Ours names a model or has one of these tables.
@@ -154,9 +154,9 @@ class CaseFile(pytest.File):
         return self.config.stash[BACKENDS]
 
     @property
-    def workers(self) -> tuple[WorkerRecord, ...]:
-        """The interpreters of TensorRT that were asked so far."""
-        return self._backends.workers
+    def environment(self) -> Environment:
+        """Where this process runs, with the interpreters of TensorRT that were asked so far."""
+        return self._backends.environment
 
     def _run_folder(self) -> RunFolder | None:
         from parity.runner import RunFolder
@@ -207,14 +207,13 @@ def run_of(file: CaseFile, outcomes: tuple[Outcome, ...], command: tuple[str, ..
     from uuid import uuid4
 
     from parity.commit import commit_of
-    from parity.environment import describe_environment
-    from parity.results import Environment, Run
+    from parity.results import Run
 
     return Run(
         name="pytest",
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=command,
-        environment=Environment(**describe_environment(), workers=file.workers),
+        environment=file.environment,
         cases=(file.record,) if file.record else (),
         outcomes=outcomes,
         commit=commit_of(file.path),

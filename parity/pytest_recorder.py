@@ -107,7 +107,8 @@ class Recorder:
             run = run.with_outcome(outcome)
         # The first outcome may come before TensorRT was asked for, and processes may have other GPUs.
         known = {worker.name: worker for worker in (*run.environment.workers, *arrived.environment.workers)}
-        environment = replace(run.environment, workers=tuple(known.values()))
+        gpus = tuple(dict.fromkeys((*run.environment.gpus, *arrived.environment.gpus)))
+        environment = replace(run.environment, workers=tuple(known.values()), gpus=gpus)
         self._run = replace(run, environment=environment, cases=tuple(dict.fromkeys((*run.cases, *arrived.cases))))
         self._save()
 

@@ -291,8 +291,23 @@ class WorkerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuRecord:
+    """A GPU that something else than TensorRT's interpreters ran on; versions as ``WorkerRecord`` has them."""
+
+    gpu: str
+    compute_capability: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a run was made; no path and no user name of the machine."""
+    """Where a run was made; no path and no user name of the machine.
+
+    Attributes
+    ----------
+    gpus
+        Of ONNX Runtime's providers, as NVML tells them; empty in runs of older releases.
+    """
 
     python: str
     platform: str
@@ -300,6 +315,7 @@ class Environment:
     core_count: int
     packages: dict[str, str] = field(default_factory=dict)
     workers: tuple[WorkerRecord, ...] = ()
+    gpus: tuple[GpuRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parity.latency_table import GpuConditions
+from parity.results import GpuRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,6 +208,36 @@ def _gpus(nvml: Any) -> Gpus:
         _text(nvml.nvmlSystemGetDriverVersion()),
         f"{cuda // 1000}.{cuda % 1000 // 10}",
     )
+
+
+def describe_gpu(number: int) -> GpuRecord | None:
+    """Return a GPU as a run keeps it; None where NVML does not tell.
+
+    Parameters
+    ----------
+    number
+        The GPU's number as CUDA counts it in this process.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return _gpu_record(pynvml, _handle(pynvml, number))
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu_record(nvml: Any, handle: Any) -> GpuRecord:
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    name, driver = nvml.nvmlDeviceGetName(handle), nvml.nvmlSystemGetDriverVersion()
+    return GpuRecord(_text(name), f"{major}.{minor}", _text(driver))
 
 
 @contextmanager

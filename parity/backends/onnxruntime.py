@@ -20,7 +20,7 @@ import onnx
 from google.protobuf.message import EncodeError
 
 from parity.backends.engine import EngineTiming
-from parity.backends.onnxruntime_timing import time_bound
+from parity.backends.onnxruntime_timing import time_bound, time_transferless
 from parity.backends.validation import check_feed
 from parity.environment import onnxruntime_conflict
 from parity.errors import BackendError, BackendTimeout, BackendUnavailable, ModelError, ParityError
@@ -162,6 +162,24 @@ class OnnxRuntimeSession:
                 min_s=min_s,
             )
         return EngineTiming(host_ms=readings)
+
+    def time_transferless(
+        self, feed: Mapping[str, np.ndarray], *, device: tuple[str, int], min_s: float
+    ) -> tuple[float, ...]:
+        """Run one feed again and again with inputs and outputs on a device; return the host's times in ms.
+
+        Raises
+        ------
+        FeedError, BackendTimeout, BackendError
+            As ``time``.
+        """
+        check_feed(self._inputs, feed)
+        runtime = _runtime()
+        arrays = {name: _native(array) for name, array in feed.items()}
+        with _mapped_run_errors(), _deadline(runtime, self._timeout_s + min_s) as run_options:
+            values = {name: self._to_value(runtime, name, array) for name, array in arrays.items()}
+            names = [info.name for info in self._outputs]
+            return time_transferless(self._session, values, names, run_options, device=device, min_s=min_s)
 
     def _to_value(self, runtime: Any, name: str, array: np.ndarray) -> Any:
         if array.dtype.isbuiltin == 1:

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from parity.backends.engine import EngineAnswer, EngineTiming, OnnxSource
+from parity.backends.nvml import describe_gpu
 from parity.backends.onnxruntime import OnnxRuntimeBackend
 from parity.errors import BackendError
 from parity.graph import hash_model
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from parity.backends.engine import EngineRequest, LayerTime, Profile
     from parity.backends.onnxruntime import OnnxRuntimeSession
     from parity.graph import TensorInfo
+    from parity.results import GpuRecord
 
 NO_GRAPH = "ONNX Runtime was not asked for a CUDA graph; each inference was launched by itself"
 ONE_STREAM = "ONNX Runtime ran one inference at a time; several streams are measured on TensorRT alone"
@@ -59,6 +61,16 @@ class ProviderBackend:
     def name(self) -> str:
         """What stands behind the @ of a variant: ``onnxruntime-cuda``, ``onnxruntime-tensorrt``."""
         return f"onnxruntime-{self._provider}"
+
+    @property
+    def cuda_device(self) -> tuple[str, int]:
+        """Where the provider computes, as ONNX Runtime names it."""
+        return "cuda", self._device
+
+    @property
+    def gpu(self) -> GpuRecord | None:
+        """The GPU that the provider computes on; None where NVML does not tell."""
+        return describe_gpu(self._device)
 
     @property
     def version(self) -> str:
@@ -198,7 +210,7 @@ class ProviderSession:
         min_s: float,
         cuda_graph: bool = False,
         streams: int = 1,
-        transferless_s: float = 0.0,  # noqa: ARG002 - the protocol's; the provider copies as it binds
+        transferless_s: float = 0.0,
     ) -> EngineTiming:
         """Run one feed again and again, by the host's clock: the provider records no events.
 
@@ -208,8 +220,16 @@ class ProviderSession:
             As ``run``.
         """
         timing = self._session.time(feed, warm_up_ms=warm_up_ms, min_iterations=min_iterations, min_s=min_s)
-        notes = (*((NO_GRAPH,) if cuda_graph else ()), *((ONE_STREAM,) if streams > 1 else ()))
-        return replace(timing, notes=notes)
+        without, failures = self._transferless(feed, transferless_s) if transferless_s else ((), ())
+        notes = (*((NO_GRAPH,) if cuda_graph else ()), *((ONE_STREAM,) if streams > 1 else ()), *failures)
+        return replace(timing, host_compute_ms=without, notes=notes)
+
+    def _transferless(self, feed: Tensors, min_s: float) -> tuple[tuple[float, ...], tuple[str, ...]]:
+        """Return the host's times without transfers; a loop that fails costs a note, not the latency."""
+        try:
+            return self._session.time_transferless(feed, device=self._backend.cuda_device, min_s=min_s), ()
+        except BackendError as error:
+            return (), (f"the host was not timed without transfers: {error}",)
 
     def reload(self) -> ProviderSession:
         """Load the same model once more.

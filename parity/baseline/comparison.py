@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parity.baseline.changes import Direction, changes_of
 from parity.baseline.machine import family_of, variant_key
 from parity.baseline.model import VariantFigures
-from parity.baseline.slow_layers import slower_parts
+from parity.baseline.slow_layers import SlowLayers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from parity.baseline.changes import Change
     from parity.baseline.measured import Key
     from parity.baseline.sides import Side
-    from parity.baseline.slow_layers import SlowerPart
 
 REGRESSION, NOTHING_COMPARED = 1, 2
 
@@ -39,7 +38,7 @@ class Pair:
     old: str
     new: str
     changes: tuple[Change, ...] = ()
-    parts: tuple[SlowerPart, ...] = ()
+    slow: SlowLayers = field(default_factory=lambda: SlowLayers((), were_timed=False))
     not_looked_at: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -148,7 +147,7 @@ def _pair(base: Side, new: Side, old_key: Key | None, new_key: Key | None) -> Pa
         old=old_key[1],
         new=new_key[1],
         changes=changes_of(before, after, made),
-        parts=slower_parts(before.layers, after.layers),
+        slow=SlowLayers.between(before.layers, after.layers),
         not_looked_at=tuple(sorted(base.checks.get(old_key, frozenset()) - made)),
         notes=tuple(_notes(base, new, old_key[0])),
     )

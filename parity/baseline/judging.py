@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 from parity.baseline.changes import Change, Direction, changes_of
 from parity.baseline.machine import variant_key
-from parity.baseline.slow_layers import slower_parts
+from parity.baseline.slow_layers import SlowLayers
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from parity.baseline.model import Baseline, VariantFigures
-    from parity.baseline.slow_layers import SlowerPart
     from parity.results import CaseRecord, Outcome
 
 CHECK = "baseline"
 _SHOWN_CHANGES = 20
-_SHOWN_LAYERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ def judge(
     if reason := _other_thing(accepted, tonight):
         return refusal(blank, reason, accept_command)
     changes = changes_of(known, tonight.figures, tonight.checks, overrides)
-    parts = slower_parts(known.layers, tonight.figures.layers)
-    return _concluded(blank, _Findings(changes, parts, tonight, _not_looked_at(known, tonight.checks)), accept_command)
+    slow = SlowLayers.between(known.layers, tonight.figures.layers)
+    return _concluded(blank, _Findings(changes, slow, tonight, _not_looked_at(known, tonight.checks)), accept_command)
 
 
 def refusal(blank: Outcome, reason: str, accept_command: str) -> Outcome:
@@ -101,7 +99,7 @@ def _not_looked_at(known: VariantFigures, checks: Collection[str]) -> tuple[str,
 @dataclass(frozen=True, slots=True)
 class _Findings:
     changes: tuple[Change, ...]
-    parts: tuple[SlowerPart, ...]
+    slow: SlowLayers
     tonight: Tonight
     not_looked_at: tuple[str, ...]
 
@@ -114,6 +112,11 @@ class _Findings:
         """What is not as accepted, the worst first."""
         found = [change for change in self.changes if change.leaves_baseline]
         return sorted(found, key=lambda change: (not change.is_regression, -change.size))
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether a latency is worse."""
+        return any(change.check == "latency" and change.direction is Direction.WORSE for change in self.bad)
 
     @property
     def is_disturbed(self) -> bool:
@@ -134,6 +137,8 @@ def _concluded(blank: Outcome, found: _Findings, accept_command: str) -> Outcome
     verdict = Verdict.INCONCLUSIVE if found.is_disturbed else Verdict.FAIL
     worst = found.bad[0]
     headline = f"{change_text(worst)}; {len(found.bad)} of {len(found.judged)} figures are not what was accepted"
+    if found.is_slower and found.slow.parts:
+        headline += f"; slowed most: {found.slow.parts[0]}"
     return replace(blank, verdict=verdict, headline=headline, message=_message(blank, found, accept_command))
 
 
@@ -157,7 +162,6 @@ def _percent(change: Change) -> str:
 def _message(blank: Outcome, found: _Findings, accept_command: str) -> str:
     bad, count = found.bad, len(found.judged)
     worst = bad[0]
-    is_slower = any(change.check == "latency" and change.direction is Direction.WORSE for change in bad)
     return "\n".join(
         [
             f"{change_text(worst)}: is not what was accepted",
@@ -165,18 +169,12 @@ def _message(blank: Outcome, found: _Findings, accept_command: str) -> str:
             f"worst: {_bound_text(worst)}",
             f"in: {blank.case} / {blank.variant} / {blank.check}",
             f"next: mend it, or accept it with: {accept_command}",
+            *(found.slow.lines if found.is_slower else ()),
             *(f"also {_bound_text(change)}" for change in bad[1:_SHOWN_CHANGES]),
             *([f"{len(bad) - _SHOWN_CHANGES} more"] if len(bad) > _SHOWN_CHANGES else []),
             *(f"disturbed: {why}" for change in bad if (why := found.disturbance(change))),
-            *(layer_lines(found.parts) if is_slower else ()),
         ]
     )
-
-
-def layer_lines(parts: Sequence[SlowerPart]) -> list[str]:
-    """Return the layers that slowed, the largest increase first."""
-    shown = [f"slower layer: {part}" for part in parts[:_SHOWN_LAYERS]]
-    return shown or ["slower layers: not known, since layers were not timed on both sides"]
 
 
 def change_text(change: Change) -> str:

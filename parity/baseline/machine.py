@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from parity.errors import BaselineError
 
 if TYPE_CHECKING:
-    from parity.results import Environment, WorkerRecord
+    from parity.results import Environment, GpuRecord, WorkerRecord
 
 TENSORRT, CPU = "tensorrt", "onnxruntime"
 _MAX_LENGTH = 160
@@ -86,24 +86,26 @@ def _of_cpu(environment: Environment) -> Machine:
 
 def _of_provider(environment: Environment, label: str) -> Machine:
     family = family_of(label)
-    gpus = {(worker.gpu, worker.compute_capability, worker.driver): worker for worker in environment.workers}
+    # Where nvidia-ml-py is missing, the run's engines tell which GPU it is.
+    seen = environment.gpus or environment.workers
+    gpus = {(found.gpu, found.compute_capability, found.driver): found for found in seen}
     if len(gpus) != 1:
         raise BaselineError(
-            f"{label}: the run does not say on which GPU it ran; a baseline of ONNX Runtime on a GPU needs a variant "
-            "of --backend tensorrt in the same run"
+            f"{label}: the run does not say on which GPU it ran; run: pip install nvidia-ml-py, "
+            "or judge a variant by --backend tensorrt in the same run"
         )
-    (worker,) = gpus.values()
+    (gpu,) = gpus.values()
     version = _onnxruntime_version(environment)
-    facts = {**_gpu_facts(worker), "onnxruntime": version, "python": environment.python}
-    return Machine(_slug(*_gpu_words(worker), family, _minor(version), "driver", _major(worker.driver)), facts)
+    facts = {**_gpu_facts(gpu), "onnxruntime": version, "python": environment.python}
+    return Machine(_slug(*_gpu_words(gpu), family, _minor(version), "driver", _major(gpu.driver)), facts)
 
 
-def _gpu_facts(worker: WorkerRecord) -> dict[str, str]:
-    return {"gpu": worker.gpu, "compute capability": worker.compute_capability, "driver": worker.driver}
+def _gpu_facts(found: WorkerRecord | GpuRecord) -> dict[str, str]:
+    return {"gpu": found.gpu, "compute capability": found.compute_capability, "driver": found.driver}
 
 
-def _gpu_words(worker: WorkerRecord) -> tuple[str, str]:
-    return worker.gpu, f"cc{worker.compute_capability}"
+def _gpu_words(found: WorkerRecord | GpuRecord) -> tuple[str, str]:
+    return found.gpu, f"cc{found.compute_capability}"
 
 
 def _onnxruntime_version(environment: Environment) -> str:

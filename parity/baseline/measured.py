@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,14 +38,23 @@ def measured_of(run: Run) -> dict[Key, VariantFigures]:
 
 
 def _with_latency(variant: VariantFigures, record: LatencyRecord) -> VariantFigures:
-    series = {found.batch_size: _series(found, record) for found in record.measurements}
+    series = {found.batch_size: _series(found, record) for found in record.measurements if _has_samples(found)}
     layers = tuple((layer.name, layer.median_ms) for layer in record.layers)
     return replace(variant, latency=series, layers=layers)
 
 
 def _series(found: Measurement, record: LatencyRecord) -> LatencySeries:
-    rebuilds = tuple(rebuilt.blocks_ms for rebuilt in record.rebuilt_at(found.batch_size))
+    rebuilds = tuple(
+        rebuilt.blocks_ms
+        for rebuilt in record.rebuilt_at(found.batch_size)
+        if _has_samples(rebuilt) and not _is_disturbed(rebuilt)
+    )
     return LatencySeries(found.clock, (found.blocks_ms,), record.mode.cuda_graph, record.mode.streams, rebuilds)
+
+
+def _has_samples(found: Measurement) -> bool:
+    """Whether a saved measurement can be compared; a run's file may have been written by anybody."""
+    return bool(found.blocks_ms) and all(0 < ms < math.inf for ms in found.blocks_ms)
 
 
 def disturbed_batches(outcomes: Iterable[Outcome]) -> dict[int, str]:
@@ -54,8 +64,12 @@ def disturbed_batches(outcomes: Iterable[Outcome]) -> dict[int, str]:
         for outcome in outcomes
         if outcome.latency
         for found in outcome.latency.measurements
-        if found.gpu and found.disturbances
+        if _is_disturbed(found)
     }
+
+
+def _is_disturbed(found: Measurement) -> bool:
+    return bool(found.gpu and found.disturbances)
 
 
 def checks_made(outcomes: Iterable[Outcome]) -> frozenset[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.baseline.files import from_json
+from parity.baseline.judging import CHECK
 from parity.baseline.measured import checks_made, measured_of
 from parity.errors import BaselineError
 from parity.results import run_from_json
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from parity.baseline.measured import Key
     from parity.baseline.model import Baseline, VariantFigures
-    from parity.results import Environment, Run
+    from parity.results import Environment, GpuRecord, Run, WorkerRecord
 
 RUN_FILE = "run.json"
 
@@ -105,7 +106,9 @@ def _of_baseline(baseline: Baseline, name: str) -> Side:
 
 def _of_run(run: Run, name: str) -> Side:
     keys = dict.fromkeys((outcome.case, outcome.variant) for outcome in run.outcomes if outcome.variant)
-    outcomes = {key: [o for o in run.outcomes if (o.case, o.variant) == key] for key in keys}
+    # What a side was held against is none of its figures.
+    made = [outcome for outcome in run.outcomes if outcome.check != CHECK]
+    outcomes = {key: [o for o in made if (o.case, o.variant) == key] for key in keys}
     return Side(
         name,
         {"taken": run.created, **_facts(run.environment)},
@@ -118,7 +121,9 @@ def _of_run(run: Run, name: str) -> Side:
 def _facts(environment: Environment) -> dict[str, str]:
     packages = {name: found for name, found in environment.packages.items() if name.startswith("onnxruntime")}
     facts = {"processor": environment.processor, "python": environment.python, **packages}
+    gpus: tuple[GpuRecord | WorkerRecord, ...] = (*environment.gpus, *environment.workers)
+    for found in gpus:
+        facts |= {"gpu": found.gpu, "compute capability": found.compute_capability, "driver": found.driver}
     for worker in environment.workers:
-        facts |= {"gpu": worker.gpu, "compute capability": worker.compute_capability, "driver": worker.driver}
         facts[worker.name] = worker.packages.get("tensorrt", "")
     return facts

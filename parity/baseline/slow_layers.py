@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Layers = tuple[tuple[str, float], ...]
 """Name and median in ms, in the order of execution."""
 
+_SHOWN_LAYERS = 5
 # What TensorRT puts between and around the names of nodes.
 _SEPARATORS = re.compile(r"\s*\+\s*|\s*\|\|\s*|PWN\(|[(){}\[\],]|\.\.\.|\bForeignNode\b")
 
@@ -37,6 +38,33 @@ class SlowerPart:
         more = f" and {len(self.layers) - 1} more" if len(self.layers) > 1 else ""
         before = f"{self.old_ms:.4g} ms" if self.old_ms else "not there"
         return f"{self.layers[0]}{more}: {before} -> {self.new_ms:.4g} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class SlowLayers:
+    """Which layers of an engine that got slower did so.
+
+    Attributes
+    ----------
+    were_timed
+        On both sides; else nothing is known of them.
+    """
+
+    parts: tuple[SlowerPart, ...]
+    were_timed: bool
+
+    @classmethod
+    def between(cls, old: Layers, new: Layers) -> Self:
+        """Compare the layers of two engines of one model."""
+        return cls(slower_parts(old, new), bool(old and new))
+
+    @property
+    def lines(self) -> list[str]:
+        """The largest increases in words, one line each; one line at least."""
+        if not self.were_timed:
+            return ["slower layers: not known; they are timed on TensorRT alone, and have to be on both sides"]
+        shown = [f"slower layer: {part}" for part in self.parts[:_SHOWN_LAYERS]]
+        return shown or ["slower layers: none, so that it is lost between layers or in how they are launched"]
 
 
 def slower_parts(old: Layers, new: Layers) -> tuple[SlowerPart, ...]:

@@ -72,6 +72,9 @@ def facts_of(environment: Environment) -> dict[str, str]:
         "processor": f"{environment.processor}, {environment.core_count} cores",
         **environment.packages,
     }
+    for number, found in enumerate(environment.gpus):
+        name = f"gpu {number}" if number else "gpu"
+        facts |= {name: f"{found.gpu} ({found.compute_capability})", f"{name} driver": found.driver}
     names = Counter(_worker_name(worker) for worker in environment.workers)
     for worker in environment.workers:
         name = _worker_name(worker)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 from parity.baseline.changes import Direction
-from parity.baseline.judging import layer_lines
 from parity.report.figures import SIGNS
 from parity.report.text_table import Table
 from parity.verdict import Verdict
@@ -121,7 +120,7 @@ def notes_of(found: Comparison) -> list[str]:
         if pair.not_looked_at:
             lines.append(f"{place}: not measured on the new side: {', '.join(pair.not_looked_at)}")
         if any(change.slowdown and change.is_regression for change in pair.changes):
-            lines += [f"{place}: {line}" for line in layer_lines(pair.parts)]
+            lines += [f"{place}: {line}" for line in pair.slow.lines]
         if any(change.slowdown and change.slowdown.is_guess for change in pair.changes):
             lines.append(f"{place}: each side has one measurement of latency, so the noise is assumed")
     return lines
@@ -215,7 +214,7 @@ def _pair_json(pair: Pair) -> dict[str, object]:
         "is_regression": pair.is_regression,
         "not_looked_at": pair.not_looked_at,
         "notes": pair.notes,
-        "slower_layers": [asdict(part) for part in pair.parts],
+        "slower_layers": [asdict(part) for part in pair.slow.parts],
         "changes": [_change_json(change) for change in pair.changes],
     }
 

@@ -101,6 +101,7 @@ def _place_facts(run: Run) -> list[tuple[str, str]]:
         )
         for worker in here.workers
     ]
+    gpus += [("GPU", f"{found.gpu}, driver {found.driver}") for found in here.gpus]
     return [
         *gpus,
         ("packages", packages or "n/a"),

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from parity.report.figures import SIGNS, number
-from parity.report.latency_gain import gain_notes, rebuild_table
+from parity.report.latency_gain import gain_notes, gain_table, rebuild_table
 from parity.report.latency_layers import slow_layers_table
 from parity.report.tables import csv_text
 from parity.report.text_table import Table
@@ -93,6 +93,7 @@ def latency_tables(outcomes: Sequence[Outcome]) -> list[Table]:
     """Return the tables of what was measured; those without rows as well."""
     return [
         latency_table(outcomes),
+        gain_table(outcomes),
         _budget_table(outcomes),
         _mode_table(outcomes),
         rebuild_table(outcomes),

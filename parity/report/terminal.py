@@ -55,6 +55,7 @@ _MAX_FAILURES = 10
 _MAX_OUTPUT_NOTES = 10
 _MAX_MESSAGE_LINES = 20
 _MAX_CAUSES = 2
+_BASELINE = "baseline"
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -237,8 +238,8 @@ def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
 
 def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
     # A disagreement is told whole in the report; what kept a judgement from being made is to be mended here and now.
-    # Of layers the next command is what a reader came for.
-    is_whole = outcome.verdict is Verdict.ERROR or outcome.layers
+    # Of layers the next command is what a reader came for, of a baseline which figures left it and what slowed.
+    is_whole = outcome.verdict is Verdict.ERROR or outcome.layers or outcome.check == _BASELINE
     first, *more = (_own_lines(outcome)[:_MAX_MESSAGE_LINES] if is_whole else []) or [outcome.headline]
     lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
     lines += [f"    {line}" for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]

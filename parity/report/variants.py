@@ -12,6 +12,7 @@ from parity.report.decoded import decoded_tables
 from parity.report.engines import build_tables, check_tables, engine_words
 from parity.report.latency import latency_notes
 from parity.report.latency_charts import blocks_chart, layer_times_chart
+from parity.report.latency_gain import gain_table
 from parity.report.layer_curve import layer_curve
 from parity.report.layers import layer_lines, layer_table, source_sentences
 
@@ -94,14 +95,24 @@ def gather(run: Run) -> Gathered:
     by_variant: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in figures.worst_first(run):
         by_variant.setdefault((outcome.case, outcome.variant), []).append(outcome)
-    timed = latency_notes(run)
+    timed, gains = latency_notes(run), gain_table(run.outcomes)
     for (case, variant), outcomes in by_variant.items():
         notes = [note for outcome in outcomes for note in _notes(outcome)]
         # What a variant gains is known from the others of its case.
         notes += [note for subject, note in timed if subject == f"{case} / {variant}"]
         view = _variant(case, variant, outcomes, anchors, found.charts)
-        found.variants.append(replace(view, notes=tuple(dict.fromkeys(notes))))
+        found.variants.append(_with_gain(replace(view, notes=tuple(dict.fromkeys(notes))), gains))
     return found
+
+
+def _with_gain(view: VariantView, gains: Table) -> VariantView:
+    """Return a variant that shows its rows of a table of all variants beside its latency."""
+    own = tuple(row for row in gains.rows if row[:_PLACE_COLUMNS] == (view.case, view.variant))
+    if not own:
+        return view
+    table = replace(gains, rows=own).without_first(_PLACE_COLUMNS)
+    checks = (replace(one, tables=(*one.tables, table)) if one.outcome.latency else one for one in view.checks)
+    return replace(view, checks=tuple(checks))
 
 
 class Anchors:

@@ -17,10 +17,9 @@ from parity.case.loader import load_case
 from parity.case.model import LatencyOptions
 from parity.checks.latency import latency_outcome
 from parity.commit import commit_of
-from parity.environment import describe_environment
 from parity.errors import ParityError, RunError
 from parity.graph import load_model, model_interface
-from parity.results import Environment, Outcome, Run
+from parity.results import Outcome, Run
 from parity.runner.folder import RunFolder, create_run_folder
 from parity.runner.latency_judge import device_of, latency_command
 from parity.runner.latency_trial import LatencyTrial, measure_variant
@@ -29,11 +28,11 @@ from parity.runner.planned import plan_variant
 from parity.runner.reference import PreparedCase, prepare_case
 from parity.runner.selection import (
     LATENCY,
+    environment_of,
     reason_to_skip,
     require_known,
     select_variants,
     variant_label,
-    workers_of,
 )
 from parity.runner.settings import MADE_BY, LatencyProtocol, cache_folder, selection_of
 from parity.runner.store import TensorStore
@@ -148,7 +147,7 @@ def _new_run(settings: LatencySettings, case: Case, backends: Sequence[Backend])
         name=settings.run.name or f"{case.name}-latency",
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=settings.run.command,
-        environment=Environment(**describe_environment(), workers=workers_of(backends)),
+        environment=environment_of(backends),
         selection={**selection_of(settings.run), MADE_BY: ["parity", LATENCY]},
         commit=commit_of(case.folder),
         id=uuid4().hex,

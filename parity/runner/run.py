@@ -14,17 +14,16 @@ from parity.backends import open_backends
 from parity.backends.nvml import open_watch
 from parity.case.loader import CASE_FILE, load_case
 from parity.commit import commit_of
-from parity.environment import describe_environment
 from parity.errors import FeedError, ParityError, RunError
 from parity.graph import hash_model, load_model
-from parity.results import CaseRecord, Environment, Outcome, Run
+from parity.results import CaseRecord, Outcome, Run
 from parity.runner.case_judge import CASE, checks_made, open_case_judge
 from parity.runner.folder import RunFolder, create_run_folder, open_run_folder
 from parity.runner.given_engines import with_engines
 from parity.runner.message import with_error
 from parity.runner.progress import Progress, SilentProgress
 from parity.runner.replay import read_feed
-from parity.runner.selection import require_known, select_variants, variant_label, workers_of
+from parity.runner.selection import environment_of, require_known, select_variants, variant_label
 from parity.runner.settings import selection_of, with_selection
 from parity.runner.watching import watched
 from parity.verdict import Verdict
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from parity.backends import Backend, TensorRTSettings
     from parity.backends.nvml import Watch
     from parity.case import Case, Variant
+    from parity.results import Environment
     from parity.runner.settings import RunSettings
     from parity.runner.watching import OpenWatch
 
@@ -98,7 +98,7 @@ def open_run(
             # A case that does not load may be the one that has the variant.
             require_known(cases, [backend.name for backend in backends], settings.variants)
         plan = Plan(_planned_cases(cases, backends, settings.variants), broken)
-        environment = _environment(backends)
+        environment = environment_of(backends)
         if reopened is not None:
             folder, run = reopened[0], _reopen(reopened[1], cases, environment)
         else:
@@ -116,10 +116,6 @@ def _planned_cases(
         for case in cases
         if (chosen := select_variants(case, list(named), patterns))
     )
-
-
-def _environment(backends: Sequence[Backend]) -> Environment:
-    return Environment(**describe_environment(), workers=workers_of(backends))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeGuard
 
 from parity.build_options import Quantization
+from parity.environment import describe_environment
 from parity.errors import RunError
+from parity.results import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from parity.backends import Backend
     from parity.backends.engine import EngineBackend
+    from parity.backends.provider import ProviderBackend
     from parity.case import Case, Variant
-    from parity.results import WorkerRecord
+    from parity.results import GpuRecord, WorkerRecord
 
 OUTPUTS, DECODED, CENSUS, INVARIANTS = "outputs", "decoded", "census", "invariants"
 LATENCY, LAYERS = "latency", "layers"
@@ -52,6 +55,21 @@ def workers_of(backends: Iterable[Backend]) -> tuple[WorkerRecord, ...]:
     """Return the interpreters that TensorRT runs in."""
     found = (backend.worker for backend in backends if is_engine_backend(backend))
     return tuple(worker for worker in found if worker is not None)
+
+
+def gpus_of(backends: Iterable[Backend]) -> tuple[GpuRecord, ...]:
+    """Return the GPUs that ONNX Runtime's providers run on, as far as NVML tells them."""
+    found = (backend.gpu for backend in backends if _is_provider(backend))
+    return tuple(dict.fromkeys(gpu for gpu in found if gpu is not None))
+
+
+def _is_provider(backend: Backend) -> TypeGuard[ProviderBackend]:
+    return hasattr(backend, "gpu")
+
+
+def environment_of(backends: Sequence[Backend]) -> Environment:
+    """Return where a run with these backends is made."""
+    return Environment(**describe_environment(), workers=workers_of(backends), gpus=gpus_of(backends))
 
 
 def reason_to_skip(variant: Variant, backend: Backend) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.pages import ROOT, blocks, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 WORKFLOWS = {
     path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("parity-*.yml")
@@ -84,3 +87,34 @@ def test_the_night_runs_on_a_gpu_and_keeps_engines_history_and_baselines() -> No
     assert "hashFiles" in restored["with"]["key"]
     (run,) = [words for script in scripts(yaml.safe_load(text)) for words in commands(script) if words[1] == "run"]
     assert {"--history", "--baseline", "check", "tensorrt"} <= set(run)
+
+
+def test_a_night_tells_each_run_that_has_a_summary_and_stays_below_githubs_limit(tmp_path: Path) -> None:
+    (script,) = [step["run"] for step in steps("parity-nightly.yml") if "GITHUB_STEP_SUMMARY" in step.get("run", "")]
+    for name, size in (("1-nightly", 900_000), ("2-a-latency", 500_000), ("3-b-latency", 100_000)):
+        (tmp_path / "reports" / name).mkdir(parents=True)
+        (tmp_path / "reports" / name / "summary.md").write_text("x" * size, encoding="utf-8")
+    (tmp_path / "reports" / "4-c-latency").mkdir()
+    stand_in = tmp_path / "bin" / "parity"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "told $2"\nexit 1\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    summary = tmp_path / "summary"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": str(summary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "told",
+        "reports/1-nightly",
+        "told",
+        "reports/2-a-latency",
+        "told",
+        "reports/3-b-latency",
+    ]
+    assert summary.stat().st_size == 1_000_000

@@ -41,9 +41,30 @@ def test_a_failure_has_its_five_parts_and_the_layers_that_slowed() -> None:
         "worst: latency batch 64 median_ms 1 -> 1.6 ms (+60.0%), worse, allowed +6.3% (noise)",
         "in: shapes / fp16@tensorrt-8.6 / baseline",
         "next: mend it, or accept it with: parity baseline update cases/shapes",
-        "also outputs y sqnr_db 60 -> 40 dB, worse, allowed ±1 dB",
         "slower layer: conv1 and 1 more: 0.4 ms -> 1.2 ms",
+        "also outputs y sqnr_db 60 -> 40 dB, worse, allowed ±1 dB",
     ]
+    assert outcome.headline.endswith("not what was accepted; slowed most: conv1 and 1 more: 0.4 ms -> 1.2 ms")
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ((), "slower layers: not known; they are timed on TensorRT alone, and have to be on both sides"),
+        (LAYERS, "slower layers: none, so that it is lost between layers or in how they are launched"),
+    ],
+)
+def test_a_slower_engine_without_slower_layers_says_why_none_is_named(layers, told: str) -> None:
+    outcome = judged(variant(latency=series(1.6), layers=layers))
+    assert outcome.message.splitlines()[5:] == [told]
+    assert "slowed most" not in outcome.headline
+
+
+def test_the_layers_that_slowed_come_before_all_further_figures() -> None:
+    figures = {f"figure_{number}": 1.0 for number in range(40)}
+    known = baseline(variant(latency=series(1.0, 1.0, 1.0), layers=LAYERS, **figures))
+    outcome = judged(variant(latency=series(1.6), layers=SLOW_LAYERS), known=known)
+    assert "slower layer: conv1" in "\n".join(outcome.message.splitlines()[:6])
 
 
 def test_an_improvement_that_nobody_accepted_fails_as_well() -> None:

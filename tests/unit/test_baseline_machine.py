@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from parity.baseline.machine import machine_of, variant_key
 from parity.errors import BaselineError
+from parity.results import GpuRecord
 from tests.accepted import GPU_HOST, LABEL, MACHINE, WORKER
 
 
@@ -46,6 +47,14 @@ def test_the_cpus_machine_is_processor_and_minor_release() -> None:
 def test_a_provider_on_a_gpu_takes_the_gpu_of_the_runs_engines() -> None:
     found = machine_of(GPU_HOST, "fp16@onnxruntime-cuda").key
     assert found == "nvidia-h200-cc9.0-onnxruntime-cuda-1.31-driver-580"
+
+
+def test_a_provider_on_a_gpu_that_nvml_tells_needs_no_engine_and_is_the_same_machine() -> None:
+    gpu = GpuRecord(WORKER.gpu, WORKER.compute_capability, WORKER.driver)
+    alone = machine_of(replace(GPU_HOST, workers=(), gpus=(gpu,)), "fp16@onnxruntime-cuda")
+    assert alone == machine_of(GPU_HOST, "fp16@onnxruntime-cuda")
+    with pytest.raises(BaselineError, match="does not say on which GPU"):
+        machine_of(replace(GPU_HOST, gpus=(gpu, replace(gpu, gpu="B"))), "fp16@onnxruntime-cuda")
 
 
 @pytest.mark.parametrize("label", ["fp16@onnxruntime-cuda", LABEL, "fp16@tensorrt"])

@@ -82,6 +82,22 @@ def test_a_figure_that_got_worse_is_exit_code_1_and_stands_in_every_form(compare
     assert (change["direction"], change["is_significant"]) == ("worse", True)
 
 
+def test_that_only_one_side_was_held_against_a_baseline_is_nothing_to_tell(compared) -> None:
+    checked = replace(outputs_outcome(), check="baseline", tensors=(), headline="4 figures are as accepted")
+    assert only(compared([outputs_outcome(), checked], [outputs_outcome()])).not_looked_at == ()
+
+
+@pytest.mark.parametrize("blocks", [(), (0.0, 1.0), (math.nan,), (math.inf, 1.0), (-1.0,)], ids=str)
+def test_a_saved_run_without_usable_samples_has_no_latency(compared, blocks: tuple[float, ...]) -> None:
+    empty = replace(measurement(1.0), blocks_ms=blocks)
+    found = compared(
+        [outputs_outcome(), latency_outcome(measurement(1.0))], [outputs_outcome(), latency_outcome(empty)]
+    )
+    [gone] = [change for change in only(found).changes if change.check == "latency"]
+    assert (gone.new, gone.direction) == (None, Direction.GONE)
+    assert found.exit_code == 1
+
+
 def test_better_is_told_and_is_no_regression(compared) -> None:
     found = compared([outputs_outcome(40.0)], [outputs_outcome(60.0)])
     assert (found.exit_code, only(found).direction) == (0, Direction.BETTER)

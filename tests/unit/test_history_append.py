@@ -17,7 +17,7 @@ from parity.errors import HistoryError
 from parity.history import Asked, append_run, read_history
 from parity.history.append import facts_of, key_of
 from parity.history.file import _is_on_network, set_aside, writing
-from parity.results import Run, run_from_json, run_to_json
+from parity.results import GpuRecord, Run, run_from_json, run_to_json
 from parity.run_figures import figures_of
 from tests.history_runs import latency_outcome, night, nights
 from tests.run_examples import ENGINES, ENVIRONMENT, FAILING, WORKER, make_run
@@ -236,6 +236,13 @@ def test_facts_of_two_workers_of_one_major_release_are_told_apart() -> None:
     other = replace(WORKER, name="tensorrt-8.5", packages={"tensorrt": "8.5.3"})
     facts = facts_of(replace(ENVIRONMENT, workers=(WORKER, other)))
     assert (facts["tensorrt-8.6 release"], facts["tensorrt-8.5 release"]) == ("8.6.1", "8.5.3")
+
+
+def test_the_gpus_of_providers_are_facts() -> None:
+    gpus = GpuRecord("NVIDIA H200", "9.0", "580.1"), GpuRecord("NVIDIA L4", "8.9", "580.1")
+    facts = facts_of(replace(ENVIRONMENT, workers=(), gpus=gpus))
+    assert (facts["gpu"], facts["gpu driver"]) == ("NVIDIA H200 (9.0)", "580.1")
+    assert facts["gpu 1"] == "NVIDIA L4 (8.9)"
 
 
 def test_every_sample_is_taken(file: Path) -> None:

@@ -10,7 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from parity.backends.nvml import THROTTLES, NvmlWatch, open_watch
+from parity.backends.nvml import THROTTLES, NvmlWatch, describe_gpu, open_watch
+from parity.results import GpuRecord
 
 
 class FakeNvml(ModuleType):
@@ -56,6 +57,12 @@ class FakeNvml(ModuleType):
 
     def nvmlDeviceGetName(self, _handle: str) -> bytes:
         return b"NVIDIA H200"
+
+    def nvmlDeviceGetCudaComputeCapability(self, _handle: str) -> list[int]:
+        return [9, 0]
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.159.04"
 
     def nvmlDeviceGetClockInfo(self, _handle: str, _kind: int) -> int:
         return next(self.clocks)
@@ -158,6 +165,23 @@ def test_nvml_is_closed_behind_the_block(monkeypatch: pytest.MonkeyPatch) -> Non
     with open_watch(0, "gpu") as watch:
         assert (nvml.is_open, watch.note, watch.gpu) == (True, "", "NVIDIA H200")
     assert not nvml.is_open
+
+
+def test_a_gpu_is_described_without_its_host_and_nvml_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert describe_gpu(0) == GpuRecord("NVIDIA H200", "9.0", "580.159.04")
+    assert not nvml.is_open
+
+
+@pytest.mark.parametrize(
+    "nvml",
+    [None, FakeNvml(("nvmlInit",)), FakeNvml(("nvmlDeviceGetCudaComputeCapability",))],
+    ids=["missing", "not started", "not told"],
+)
+def test_a_gpu_that_nvml_does_not_tell_is_none(nvml: FakeNvml | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert describe_gpu(0) is None
 
 
 def test_every_reason_is_one_bit_and_neither_idle_nor_a_clock_that_somebody_set() -> None:

@@ -21,7 +21,7 @@ from parity.report import print_run, render, summary_json
 from parity.report.figures import FORECAST_NOTE, verdict_line
 from parity.report.html import report_html
 from parity.report.latency import LATENCY_COLUMNS, latency_csv
-from parity.report.latency_gain import gain_notes
+from parity.report.latency_gain import gain_notes, gain_table
 from parity.report.latency_layers import slow_layers_table
 from parity.report.markdown import summary_markdown
 from parity.report.tables import outputs_csv
@@ -109,6 +109,16 @@ def test_a_report_says_what_tensorrt_buys(write) -> None:
     assert "host time, transfers included" in page
 
 
+@pytest.mark.parametrize("write", [summary_markdown, report_html])
+def test_pages_have_a_row_for_each_precision_that_an_engine_is_held_against(write) -> None:
+    others = [beside(4.65, f"{name}@onnxruntime-cuda", name) for name in ("fp32", "fp16", "int8")]
+    run = make_run(latency(), *others)
+    rows = gain_table(run.outcomes).rows
+    assert [(row[3], row[6]) for row in rows] == [("fp32@onnxruntime-cuda", "3.1"), ("fp16@onnxruntime-cuda", "3.1")]
+    assert "What TensorRT buys" in write(run)
+    assert "What TensorRT buys" not in without_assets(write(make_run(latency())))
+
+
 def test_a_gain_is_told_of_engines_beside_float32_at_the_same_batch_alone() -> None:
     others = [
         beside(3.0, "fp32@onnxruntime", batch=4),
@@ -121,6 +131,27 @@ def test_a_gain_is_told_of_engines_beside_float32_at_the_same_batch_alone() -> N
     [(_, slower)] = gain_notes([latency(), beside(0.75, "fp32@onnxruntime")])
     assert slower.startswith("takes 2 times as long as fp32@onnxruntime")
     assert "readings were disturbed" in slower
+
+
+def test_a_gain_without_transfers_is_told_where_both_sides_have_it() -> None:
+    own, other = latency(), beside(4.65, "fp32@onnxruntime-cuda")
+    assert own.latency is not None
+    assert other.latency is not None
+
+    def without(outcome: Outcome, record: LatencyRecord, ms: float | None) -> Outcome:
+        statistics = summarize([ms]) if ms else None
+        found = replace(record.measurements[0], host_compute=statistics)
+        return replace(outcome, latency=replace(record, measurements=(found,)))
+
+    engine, provider = without(own, own.latency, 0.5), without(other, other.latency, 4.0)
+    [(_, told)] = gain_notes([engine, provider])
+    assert told.endswith("; without transfers 0.5 ms against 4 ms, a factor of 8")
+    row = ("shapes", engine.variant, "8", other.variant, "1.5", "4.65", "3.1", "0.5", "4", "8")
+    assert gain_table([engine, provider]).rows == (row,)
+    plain = without(other, other.latency, None)
+    [(_, told)] = gain_notes([engine, plain])
+    assert "without transfers" not in told
+    assert gain_table([engine, plain]).rows == ((*row[:7], "n/a", "n/a", "n/a"),)
 
 
 def test_the_terminal_shows_the_figures_before_the_findings() -> None:

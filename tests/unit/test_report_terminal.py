@@ -92,6 +92,12 @@ def test_an_error_is_told_whole_but_not_without_end() -> None:
     assert "    mistake 19" not in lines
 
 
+def test_what_left_its_baseline_is_told_whole_with_the_layers_that_slowed() -> None:
+    message = "latency batch 64 1 -> 2 ms: is not what was accepted\nslower layer: conv1: 0.4 ms -> 1.4 ms"
+    left = replace(FAILING, check="baseline", headline="latency", message=message, tensors=(), replay="")
+    assert "    slower layer: conv1: 0.4 ms -> 1.4 ms\n" in shown(make_run(left))
+
+
 def test_failures_beyond_ten_are_counted() -> None:
     many = make_run(*(replace(FAILING, case=f"case{i:02d}") for i in range(13)))
     assert "3 more are in the report" in shown(many)

@@ -118,13 +118,16 @@ def test_latency_is_measured_where_it_was_accepted_and_a_slow_one_three_times(ti
     assert len(known.latency[2].measurements_ms) == 2
     assert known.layers
     slow = {2: replace(known.latency[2], measurements_ms=((1e-7, 1e-7), (1e-7, 1e-7)))}
-    save(replace(accepted, variants={"fp16@tensorrt": replace(known, latency=slow)}), file)
+    layers = tuple((name, ms / 2) for name, ms in known.layers)
+    save(replace(accepted, variants={"fp16@tensorrt": replace(known, latency=slow, layers=layers)}), file)
     run = judge(tiny, BaselineMode.CHECK, backends=("tensorrt",), variants=("fp16",))
     assert of(run, "latency")["fp16"].latency is not None
     outcome = of(run)["fp16"]
     assert outcome.verdict is Verdict.FAIL
     assert "latency batch 2 median_ms" in outcome.headline
-    assert "slower layer" in outcome.message
+    slowest = known.layers[-1][0]
+    assert f"slowed most: {slowest}" in outcome.headline
+    assert f"slower layer: {slowest}: " in outcome.message
 
 
 def test_variants_that_were_not_accepted_with_latency_are_not_timed(tiny: Path) -> None:
