@@ -29,12 +29,15 @@ class Answers:
         What the variant itself gives.
     rounded
         What the rounded graph gives; None where the variant is that graph.
+    number
+        Of the feed, in the order in which the variant was fed.
     """
 
     feed: Tensors
     reference: Tensors
     candidate: Tensors
     rounded: Tensors | None = None
+    number: int = 0
 
 
 class Probes(Protocol):

@@ -158,9 +158,9 @@ class RunnerProbes:
         self._deadline.check()
         for feed, rounded in self._rounded(self._planned.made):
             if self._engine is None:
-                yield Answers(feed.tensors, feed.expected, rounded)
+                yield Answers(feed.tensors, feed.expected, rounded, number=feed.number)
             elif feed.number in self._engine.answers:
-                yield Answers(feed.tensors, feed.expected, self._engine.answers[feed.number], rounded)
+                yield Answers(feed.tensors, feed.expected, self._engine.answers[feed.number], rounded, feed.number)
 
     def rebuilt(self) -> tuple[Mapping[str, float], ...]:
         """Return how near other builds of the engine come to it, built now; nothing where the forecast is what failed.
