@@ -29,8 +29,8 @@ class Answers:
         What the variant itself gives.
     rounded
         What the rounded graph gives; None where the variant is that graph.
-    number
-        Of the feed, in the order in which the variant was fed.
+    number, previous
+        Of the feed, and of the one that the variant was fed right before it; None for the first.
     """
 
     feed: Tensors
@@ -38,6 +38,7 @@ class Answers:
     candidate: Tensors
     rounded: Tensors | None = None
     number: int = 0
+    previous: int | None = None
 
 
 class Probes(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parity.errors import ParityError
 from parity.tolerance import NOISE_FLOOR_DB
@@ -59,7 +59,7 @@ def _judge(before: float, after: float, evidence: Evidence) -> bool | None:
     return after > before and after - before > _MENDS_DB
 
 
-def worst_db(outputs: Mapping[str, float]) -> float:
+def worst_db(outputs: Mapping[Any, float]) -> float:
     """Return the lowest SQNR of outputs; NaN where none has one."""
     return min((value for value in outputs.values() if not math.isnan(value)), default=math.nan)
 

@@ -28,7 +28,7 @@ def answers_of(model, feeds, seed):
     """Return what a sound FP16 variant answers."""
     rng = np.random.default_rng(seed)
     return [
-        Answers(feed, expected, noisy(expected, Precision.FP16, rng), number=number)
+        Answers(feed, expected, noisy(expected, Precision.FP16, rng), number=number, previous=number - 1)
         for number, (feed, expected) in enumerate(zip(feeds, run(model, feeds), strict=True))
     ]
 
@@ -134,8 +134,8 @@ def test_the_answer_to_the_feed_before_is_a_stale_buffer(seed):
     [found] = stale_buffer.find(evidence_of(chain(seed), late))
     assert (found.cause, found.is_confirmed) == ("stale-buffer", True)
     assert found.evidence[0].startswith("Feed 1, ")
-    # Feeds that do not follow each other leave nothing behind for each other.
-    apart = [replace(one, number=3 * one.number) for one in late]
+    # A feed leaves nothing behind for one that others were between.
+    apart = [replace(one, number=3 * one.number, previous=3 * one.number - 1) for one in late]
     assert stale_buffer.find(evidence_of(chain(seed), apart)) == ()
 
 

@@ -61,7 +61,7 @@ def _late_answers(evidence: Evidence) -> tuple[str, ...]:
         sentence
         for before, now in pairwise(evidence.probes.answers())
         for name in now.reference
-        if now.number == before.number + 1 and (sentence := _late(name, before, now))
+        if now.previous == before.number and (sentence := _late(name, before, now))
     )
 
 
