@@ -63,7 +63,7 @@ def answers_db(model: ModelProto, answers: Sequence[Answers], nodes: Collection[
     for node in changed.graph.node:
         if node.name in nodes:
             _set_modes(node, modes)
-    levels = {}
+    levels: dict[tuple[int, str], float] = {}
     with get_backend("onnxruntime").open(changed, SessionOptions()) as session:
         for one in answers:
             outputs = session.run({info.name: one.feed[info.name] for info in session.inputs})
