@@ -10,7 +10,7 @@ import pytest
 
 from parity.diagnose import engine
 from parity.diagnose.registry import RULES
-from parity.diagnose.rules import reference_unstable
+from parity.diagnose.rules import reference_unstable, underflow
 from parity.graph import iterate_initializers
 from parity.tolerance import Precision, Tolerance
 from tests.diagnosing import evidence_of, is_failing
@@ -171,6 +171,23 @@ def test_a_reference_that_is_unsure_in_its_last_digits_is_not_blamed_for_infinit
     finite = replace(tensor, difference=replace(tensor.difference, nonfinite_mismatch_count=0, sqnr_db=48.0))
     alike = replace(evidence, outcomes={"outputs": replace(outputs, tensors=(finite,))})
     assert [one.cause for one in reference_unstable.find(alike)] == ["reference-unstable"]
+
+
+def test_zeros_beside_the_place_where_error_is_born_lost_nothing_to_underflow() -> None:
+    evidence = _look_at("residual_cancellation")[1].evidence
+    assert evidence.layers is not None
+    source = next(row for row in evidence.layers.rows if row.position == evidence.layers.sources[0])
+
+    def with_inputs_up_to(largest: float) -> Evidence:
+        ends = (0.0, largest)
+        assert evidence.layers is not None
+        rows = (
+            replace(row, reference_range=ends) if row.tensor in source.inputs else row for row in evidence.layers.rows
+        )
+        return replace(evidence, layers=replace(evidence.layers, rows=tuple(rows)))
+
+    assert underflow.find(with_inputs_up_to(0.0)) == ()
+    assert [one.cause for one in underflow.find(with_inputs_up_to(1e-7))] == ["underflow"]
 
 
 def test_the_broken_models_are_at_least_twelve_over_different_architectures_and_causes() -> None:
