@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from parity.backends import TensorRTSettings, open_backends
 from parity.case.loader import load_case
 from parity.errors import RunError
-from parity.repair.mend import EXIT_CODES, RepairOptions, Status, repair
+from parity.repair.mend import EXIT_CODES, FORECAST, RepairOptions, Status, repair
 from parity.repair.search import Budget
 from parity.repair.sensitivity import measure_sensitivity, sensitivity_csv
 from parity.repair.show import print_repair, print_sensitivity, reason_to_write
@@ -113,7 +113,7 @@ def repair_case(asked: Asked, backend: str, interpreters: tuple[str, ...], *, wr
         done = repair(
             bench, RepairOptions(asked.budget, engine, DIAGNOSIS_S), lambda progress: show(_progress_text(progress))
         )
-    print_repair(done, _next_command(asked, done, variant, interpreters, writes=writes), sys.stdout)
+    print_repair(done, _next_command(asked, done, variant, backend, interpreters, writes=writes), sys.stdout)
     if writes and done.status is Status.REPAIRED:
         from parity.repair.write import write_keep
 
@@ -139,9 +139,11 @@ def show_sensitivity(asked: Asked, out: Path | None) -> int:
     _require_higher(asked, variant)
     with open_workbench(case, variant, asked.settings, asked.precision) as bench, _line() as show:
         measured = measure_sensitivity(bench, asked.budget, lambda done, total: show(f"{done} of {total} nodes"))
-    print_sensitivity(measured, sys.stdout)
+    next_command = shlex.join(["parity", "repair", relative_path(asked.case), "--variant", variant.name])
+    print_sensitivity(measured, next_command if measured.plain.verdict is Verdict.FAIL else "", sys.stdout)
     if out is not None:
         write_text(out, sensitivity_csv(measured))
+        print(f"every node: {relative_path(out)}")  # noqa: T201 - the command line's answer
     is_judged = measured.plain.verdict in {Verdict.PASS, Verdict.FAIL}
     return 0 if is_judged and measured.is_complete and measured.rows else 2
 
@@ -164,18 +166,34 @@ def _opened(backend: str, interpreters: tuple[str, ...]) -> Iterator[EngineBacke
         yield backends[0]
 
 
-def _next_command(asked: Asked, done: Repair, variant: Variant, interpreters: tuple[str, ...], *, writes: bool) -> str:
+def _next_command(
+    asked: Asked, done: Repair, variant: Variant, backend: str, interpreters: tuple[str, ...], *, writes: bool
+) -> str:
     """Return the command that goes on from here; empty where there is nothing to do."""
     case = relative_path(asked.case)
     where = done.variant.rpartition("@")[2]
     again = shlex.join(["parity", "run", case, *Origin(interpreters).words(variant, where)])
-    if done.status is not Status.REPAIRED:
-        return "" if done.status is Status.NOTHING_TO_REPAIR else again
-    if writes:
+    if done.status is Status.NOTHING_TO_REPAIR:
+        return ""
+    is_unfinished = done.search is not None and done.status is Status.NOT_TRIED
+    if not is_unfinished and (writes or done.status is not Status.REPAIRED):
         return again
-    backend = () if done.confirmation is None else ("--backend", "tensorrt")
+    engine = () if backend == FORECAST else ("--backend", backend)
     named = [word for name in interpreters for word in ("--tensorrt-python", name)]
-    return shlex.join(["parity", "repair", case, "--variant", variant.name, *backend, *named, "--write"])
+    last = _more(asked) if is_unfinished else ["--write"]
+    return shlex.join(["parity", "repair", case, "--variant", variant.name, *engine, *named, *_same(asked), *last])
+
+
+def _same(asked: Asked) -> list[str]:
+    """Return the options without which another list would be found."""
+    precision = [] if asked.keep_precision is None else ["--keep-precision", asked.keep_precision]
+    return [*precision, *([] if asked.limit is None else ["--limit", str(asked.limit)])]
+
+
+def _more(asked: Asked) -> list[str]:
+    """Return twice the budget: what was tried so far is known by then."""
+    tries = [] if asked.tries is None else ["--tries", str(2 * asked.tries)]
+    return [*tries, *([] if asked.minutes is None else ["--minutes", f"{2 * asked.minutes:g}"])]
 
 
 def _progress_text(progress: SearchProgress) -> str:

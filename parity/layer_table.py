@@ -143,6 +143,9 @@ class LayerReport:
     validity_reason
         How far the instrumented engine was from the plain one, per output; empty for a rounded graph, which is not
         changed by being observed.
+    is_nearer_observed
+        Whether an instrumented engine that is not as far from the reference as the plain one is nearer to it: what ails
+        the plain one goes away where it is observed.
     build_count
         Engines that were built to observe.
     notes
@@ -155,6 +158,7 @@ class LayerReport:
     unobserved: tuple[str, ...] = ()
     validity: Validity = Validity.VALID
     validity_reason: str = ""
+    is_nearer_observed: bool = False
     build_count: int = 0
     notes: tuple[str, ...] = ()
 

@@ -50,6 +50,7 @@ class RealProbes:
     model: ModelProto
     options: PrecisionOptions
     feeds: tuple[Feed, ...]
+    engine: ModelProto | None = None
     made: dict[object, Mapping[str, float]] = field(default_factory=dict)
 
     @cached_property
@@ -83,7 +84,12 @@ class RealProbes:
     def answers(self) -> Iterator[Answers]:
         rounded = forecast(self.model, self.options).rounded
         for feed, expected in zip(self.feeds, self.expected, strict=True):
-            yield Answers(feed, expected, run(rounded, feed))
+            answer = run(rounded, feed)
+            yield (
+                Answers(feed, expected, run(self.engine, feed), answer)
+                if self.engine
+                else Answers(feed, expected, answer)
+            )
 
     def rebuilt(self) -> tuple[Mapping[str, float], ...]:
         return ()
@@ -171,6 +177,7 @@ def engine_evidence(
 ) -> Evidence:
     """Return the evidence of a scripted engine: what another model computes, triangulated with the forecast."""
     made, probes = _forecast(model, feed, options)
+    probes.engine = engine
     rounded = run(made.rounded, feed, optimized=made.graph_optimizations)
     outcome = judge_outputs(probes.expected[0], run(engine, feed), options.precision, rounded=rounded)
     outcome = replace(outcome, engine=record or EngineRecord(sha256="0" * 64, size_bytes=1, source="built"))

@@ -45,15 +45,22 @@ def pictures(seed: int) -> list[np.ndarray]:
     return made
 
 
-def template_case(folder: Path, seed: int, trained: Sequence[Step], given: str) -> Made:
-    """Write a case whose classifier knows its images under the ``trained`` steps, and is ``given`` others."""
+def template_case(
+    folder: Path, seed: int, trained: Sequence[Step], given: str, *, known: Sequence[np.ndarray] | None = None
+) -> Made:
+    """Write a case whose classifier knows its images under the ``trained`` steps, and is ``given`` others.
+
+    It knows other images than it is shown where some are ``known``.
+    """
     import cv2
 
     (folder / "images").mkdir(parents=True)
     shown = pictures(seed)
     for number, image in enumerate(shown):
         (folder / "images" / f"{number:02}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    templates = np.stack([Pipeline(tuple(trained))(image).tensor.reshape(-1) for image in shown]).astype(np.float32)
+    templates = np.stack([Pipeline(tuple(trained))(image).tensor.reshape(-1) for image in known or shown]).astype(
+        np.float32
+    )
     onnx.save(_nearest(templates), folder / "model.onnx")
     (folder / "truth.py").write_text("def truth(count):\n    return ({'classes': [n]} for n in range(count))\n")
     (folder / "case.toml").write_text(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.diagnose.registry import RULES
+from parity.diagnose.together import reconsider
 from parity.errors import ParityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from parity.diagnose.evidence import Evidence, Rule
     from parity.diagnosis import Diagnosis
@@ -55,13 +56,16 @@ def examine(
         if is_over():
             names = ", ".join(map(rule_name, rules[number:]))
             notes.append(f"the time for looking for causes was over before these rules were asked: {names}")
-            break
+            return Diagnosed(_ranked(found), tuple(notes))
         try:
             found += rule(evidence)
         except ParityError as error:
             notes.append(f"rule {rule_name(rule)} could not look: {error}")
-    ranked = sorted(found, key=lambda diagnosis: -diagnosis.certainty)
-    return Diagnosed(tuple(ranked), tuple(notes))
+    return Diagnosed(_ranked(reconsider(evidence, _ranked(found))), tuple(notes))
+
+
+def _ranked(found: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
+    return tuple(sorted(found, key=lambda diagnosis: -diagnosis.certainty))
 
 
 def rule_name(rule: Rule) -> str:

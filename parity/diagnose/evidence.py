@@ -29,12 +29,16 @@ class Answers:
         What the variant itself gives.
     rounded
         What the rounded graph gives; None where the variant is that graph.
+    number, previous
+        Of the feed, and of the one that the variant was fed right before it; None for the first.
     """
 
     feed: Tensors
     reference: Tensors
     candidate: Tensors
     rounded: Tensors | None = None
+    number: int = 0
+    previous: int | None = None
 
 
 class Probes(Protocol):

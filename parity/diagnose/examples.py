@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from parity.graph import ModelInterface
     from parity.preprocess import Geometry, Pipeline
 
+_ERRORS = 2.0
+"""Standard errors: several ways are tried, and one is the best by luck. They share their images, so it is enough."""
 IMAGE_COUNT = 32
 """Enough to tell a wrong channel order from a right one, few enough to be tried many times."""
 
@@ -117,6 +120,13 @@ def accuracy(examples: Sequence[Example], decoder: Decoder) -> float | None:
     named = [(found, truth) for found, truth in pairs if isinstance(found, Classification)]
     hits = [int(np.argmax(found.scores)) == int(truth.classes[0]) for found, truth in named]
     return float(np.mean(hits)) if hits else None
+
+
+def is_luck(examples: Sequence[Example], own: float, other: float) -> bool:
+    """Whether two shares of right answers, 0 to 1 each, differ by no more than two draws of so few objects do."""
+    count = sum(len(truth.classes) for example in examples for truth in example.truths if truth is not None)
+    variance = own * (1 - own) + other * (1 - other)
+    return abs(other - own) <= _ERRORS * math.sqrt(variance / max(1, count))
 
 
 def _pairs(example: Example, decoder: Decoder) -> list[tuple[Decoded, Truth]]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, helper
 
 from parity.backends import get_backend
+from parity.diagnose.facts import sqnr_db
 from parity.diagnose.trial import worst_db
 from parity.options import SessionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from parity.diagnose.evidence import Evidence
-    from parity.diagnose.model_facts import ModelFacts
+    from parity.diagnose.evidence import Answers
 
     Modes = Mapping[str, object]
 
@@ -51,26 +50,8 @@ def other_modes(node: NodeProto) -> Iterator[dict[str, object]]:
             yield modes
 
 
-def layer_db(evidence: Evidence, facts: ModelFacts, node: NodeProto, modes: Modes) -> float:
-    """Return the SQNR in dB of a node's output in other modes, fed with the reference's inputs.
-
-    Raises
-    ------
-    ParityError
-        ONNX Runtime does not compute the node so.
-    """
-    model, distance = _alone(facts, node, modes), _Distance()
-    names = [value.name for value in model.graph.input]
-    with get_backend("onnxruntime").open(model, SessionOptions()) as session:
-        columns = [evidence.probes.values(name) for name in names]
-        for expected, *values in zip(evidence.probes.values(node.output[0]), *columns, strict=True):
-            [actual] = session.run(dict(zip(names, values, strict=True))).values()
-            distance.update(actual, expected)
-    return distance.sqnr_db
-
-
-def model_db(evidence: Evidence, op_type: str, modes: Modes) -> float:
-    """Return the SQNR in dB of the model's worst output, with all nodes of an operator in other modes.
+def answers_db(model: ModelProto, answers: Sequence[Answers], nodes: Collection[str], modes: Modes) -> float:
+    """Return how near a variant's answers come to the model with some nodes in other modes: its worst output's SQNR.
 
     Raises
     ------
@@ -78,53 +59,16 @@ def model_db(evidence: Evidence, op_type: str, modes: Modes) -> float:
         ONNX Runtime does not compute the model so.
     """
     changed = ModelProto()
-    changed.CopyFrom(evidence.model)
+    changed.CopyFrom(model)
     for node in changed.graph.node:
-        if node.op_type == op_type:
+        if node.name in nodes:
             _set_modes(node, modes)
-    distances: dict[str, _Distance] = {}
-    backend, options = get_backend("onnxruntime"), SessionOptions()
-    with backend.open(evidence.model, options) as reference, backend.open(changed, options) as session:
-        for feed in evidence.feeds():
-            inputs = {info.name: feed[info.name] for info in session.inputs}
-            expected = reference.run(inputs)
-            for name, actual in session.run(inputs).items():
-                distances.setdefault(name, _Distance()).update(actual, expected[name])
-    return worst_db({name: distance.sqnr_db for name, distance in distances.items()})
-
-
-class _Distance:
-    """Signal and noise over feeds, where both sides are finite."""
-
-    def __init__(self) -> None:
-        self.signal = self.noise = 0.0
-
-    def update(self, actual: np.ndarray, expected: np.ndarray) -> None:
-        wide = expected.astype(np.float64)
-        error = actual.astype(np.float64) - wide
-        finite = np.isfinite(error)
-        self.signal += float(np.square(wide[finite]).sum())
-        self.noise += float(np.square(error[finite]).sum())
-
-    @property
-    def sqnr_db(self) -> float:
-        if not self.signal:
-            return float(np.nan)
-        return float(10 * np.log10(self.signal / self.noise)) if self.noise else float(np.inf)
-
-
-def _alone(facts: ModelFacts, node: NodeProto, modes: Modes) -> ModelProto:
-    """Return a model of one node in other modes; what it computes with is fed."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    _set_modes(copy, modes)
-    constants = [facts.constants[name] for name in node.input if name in facts.constants]
-    fed = [name for name in dict.fromkeys(node.input) if name and name not in facts.constants]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in fed]
-    output = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
-    graph = helper.make_graph([copy], "alone", inputs, [output], constants)
-    # Any release of ONNX Runtime that reads the model's opset reads this version of the file format.
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", facts.opset)], ir_version=8)
+    levels: dict[tuple[int, str], float] = {}
+    with get_backend("onnxruntime").open(changed, SessionOptions()) as session:
+        for one in answers:
+            outputs = session.run({info.name: one.feed[info.name] for info in session.inputs})
+            levels |= {(one.number, name): sqnr_db(one.candidate[name], array) for name, array in outputs.items()}
+    return worst_db(levels)
 
 
 def _set_modes(node: NodeProto, modes: Modes) -> None:

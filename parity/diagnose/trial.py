@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parity.errors import ParityError
 from parity.tolerance import NOISE_FLOOR_DB
@@ -32,17 +32,24 @@ def try_keeping(evidence: Evidence, nodes: tuple[str, ...]) -> Trial:
     """Forecast the outputs with nodes kept at the higher precision."""
     if not nodes:
         return Trial(None, None)
-    return _try(evidence, f"with {_count(len(nodes))} kept at {evidence.options.keep_precision}", keep=nodes)
+    return _try(evidence, f"with {_count(len(nodes))} kept at {evidence.options.keep_precision}", {"keep": nodes})
+
+
+def try_beside(evidence: Evidence, nodes: tuple[str, ...], others: tuple[str, ...]) -> Trial:
+    """Forecast the outputs with nodes kept beside others, and hold them to those with the others alone."""
+    precision = evidence.options.keep_precision
+    what = f"with {_count(len(nodes))} kept at {precision} beside {len(others)} that other causes want kept"
+    return _try(evidence, what, {"keep": (*others, *nodes)}, beside=others)
 
 
 def try_options(evidence: Evidence, what: str, **options: object) -> Trial:
     """Forecast the outputs with other options; ``what`` names them: ``in bf16``."""
-    return _try(evidence, what, **options)
+    return _try(evidence, what, options)
 
 
-def _try(evidence: Evidence, what: str, **asked: object) -> Trial:
+def _try(evidence: Evidence, what: str, asked: Mapping[str, object], beside: tuple[str, ...] = ()) -> Trial:
     try:
-        before = worst_db(evidence.probes.outputs())
+        before = worst_db(evidence.probes.outputs(keep=beside))
         after = worst_db(evidence.probes.outputs(**asked))  # type: ignore[arg-type] # keep is the only option by name
     except ParityError as error:
         return Trial(f"could not be tried {what}: {error}", None)
@@ -59,7 +66,7 @@ def _judge(before: float, after: float, evidence: Evidence) -> bool | None:
     return after > before and after - before > _MENDS_DB
 
 
-def worst_db(outputs: Mapping[str, float]) -> float:
+def worst_db(outputs: Mapping[Any, float]) -> float:
     """Return the lowest SQNR of outputs; NaN where none has one."""
     return min((value for value in outputs.values() if not math.isnan(value)), default=math.nan)
 

@@ -169,6 +169,7 @@ class _Watch:
             unobserved=(*self._plain.found.unobserved, *shown.unobserved, *self._empty(shown)),
             validity=Validity.INVALID if shown.reasons else Validity.VALID,
             validity_reason="; ".join(shown.reasons),
+            is_nearer_observed=shown.is_nearer,
             build_count=shown.build_count,
             notes=(*self._plain.found.notes, *shown.notes, *self._on_points()),
         )

@@ -71,12 +71,15 @@ class Showing:
     ----------
     reasons
         By output and build, how an engine that shows its tensors differs from the plain one.
+    is_nearer
+        Whether one that differs is nearer the reference.
     unobserved
         Tensors without figures, each with the reason.
     """
 
     build_count: int = 0
     reasons: list[str] = field(default_factory=list)
+    is_nearer: bool = False
     unobserved: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -87,6 +90,7 @@ class _Attempt:
 
     measured: Mapping[str, Measured]
     reasons: tuple[str, ...] = ()
+    is_nearer: bool = False
     error: str = ""
     misfits: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -134,6 +138,7 @@ def show(task: Instrumenting, measured: Mapping[str, Measured], most_retries: in
 def _accept(attempt: _Attempt, measured: Mapping[str, Measured], found: Showing) -> None:
     tensors = tuple(attempt.measured)
     found.reasons += [f"{reason} ({_told(tensors)})" for reason in attempt.reasons]
+    found.is_nearer |= attempt.is_nearer
     found.notes += attempt.notes
     if attempt.error:
         found.unobserved += [f"{name}: {attempt.error}" for name in tensors]
@@ -163,7 +168,7 @@ def _try_build(task: Instrumenting, measured: Mapping[str, Measured]) -> _Attemp
             for group in _groups(task, tuple(measured)):
                 _run_group(task, session, attempt, group, pairs)
             attempt.notes += _on_layers(task, session, len(measured))
-            attempt.reasons = pairs.reasons()
+            attempt.reasons, attempt.is_nearer = pairs.reasons(), pairs.are_nearer()
     except (BackendError, FeedError, ModelError, PrecisionError, StructureError) as error:
         attempt.error = f"TensorRT could not show it: {error}"
     return attempt

@@ -66,6 +66,13 @@ class OutputPair:
         ]
         return "; ".join(part for part in told if part)
 
+    def is_nearer(self) -> bool:
+        """Whether the engine that shows its tensors is nearer the reference, by more than two builds differ."""
+        plain, observed = self.plain.result(), self.observed.result()
+        if observed.nonfinite_mismatch_count != plain.nonfinite_mismatch_count:
+            return observed.nonfinite_mismatch_count < plain.nonfinite_mismatch_count
+        return observed.sqnr_db - plain.sqnr_db > ALLOWED_DB
+
 
 class OutputPairs:
     """All outputs of a plain engine and of one that shows its tensors.
@@ -95,6 +102,11 @@ class OutputPairs:
         """Return a sentence for each output that the two engines do not share; empty where they agree."""
         told = {name: pair.reason() for name, pair in self._pairs.items()}
         return tuple(f"{name}: {reason}" for name, reason in told.items() if reason)
+
+    def are_nearer(self) -> bool:
+        """Whether the two engines differ, and where they do the one that shows its tensors is nearer the reference."""
+        differing = [pair for pair in self._pairs.values() if pair.reason()]
+        return bool(differing) and all(pair.is_nearer() for pair in differing)
 
 
 def _apart(plain: TensorDifference, observed: TensorDifference, floor_db: float) -> str:

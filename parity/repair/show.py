@@ -126,8 +126,8 @@ def _cost(plain: Latency, kept: Latency) -> str:
     return f"keeping them changes the median GPU time by {change:+.1f} %"
 
 
-def print_sensitivity(sensitivity: Sensitivity, stream: TextIO) -> None:
-    """Print the nodes that matter most; all of them are in the CSV."""
+def print_sensitivity(sensitivity: Sensitivity, next_command: str, stream: TextIO) -> None:
+    """Print the nodes that matter most, the budget's end, and the next command; all nodes are in the CSV."""
     console = console_of(stream)
     rows = sorted(sensitivity.rows, key=_order)
     _print_table(console, _NODES, [_node_cells(row) for row in rows[:_MAX_ROWS]], numeric={2, 3, 4, 5})
@@ -135,6 +135,8 @@ def print_sensitivity(sensitivity: Sensitivity, stream: TextIO) -> None:
     missing = sensitivity.node_count - len(rows)
     budget = [f"the budget ended: {missing} of {sensitivity.node_count} nodes were not measured"] if missing else []
     _print_lines(console, [*left_out, *budget, _plain_line(sensitivity)])
+    if next_command:
+        _print_lines(console, [f"next: {next_command}"], wraps=False)
 
 
 def _plain_line(sensitivity: Sensitivity) -> str:

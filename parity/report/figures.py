@@ -133,14 +133,15 @@ def place(outcome: Outcome) -> str:
 
 
 def variant_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
-    """Return (``case / variant``, note) for everything that a reader should know of how variants were made."""
-    return [
+    """Return (``case / variant``, note) for all that a reader should know of how variants were made, each once."""
+    notes = (
         (f"{outcome.case} / {outcome.variant}", note)
         for outcome in outcomes
         if outcome.model is not None
         for note in (_rounding_note(outcome.model), *outcome.model.notes)
         if note
-    ]
+    )
+    return list(dict.fromkeys(notes))
 
 
 def output_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:

@@ -120,7 +120,10 @@ def offenders_table(report: LayerReport, view: LayerView) -> Table:
     # Sources stand first, whatever the order of the rest.
     rows.sort(key=lambda row: _rank(report, row))
     shown = f"{len(rows)} of {len(report.rows)} layers"
-    return Table("Layers", shown, _HEADINGS, _SHORT_NUMERIC, tuple(map(_short_cells, rows)))
+    # Longer words for a role leave less of the line for the name.
+    room = _MAX_NAME - max((0, *(len(row.role) - len(Role.SOURCE) for row in rows)))
+    cells = tuple(_short_cells(row, room) for row in rows)
+    return Table("Layers", shown, _HEADINGS, _SHORT_NUMERIC, cells)
 
 
 def layer_tables(run: Run) -> list[Table]:
@@ -190,10 +193,10 @@ def _keys(report: LayerReport) -> dict[str, Key]:
     }
 
 
-def _short_cells(row: LayerRow) -> tuple[str, ...]:
+def _short_cells(row: LayerRow, room: int) -> tuple[str, ...]:
     return (
         str(row.role),
-        _shortened(row.layer),
+        _shortened(row.layer, room),
         str(len(row.nodes)),
         decibel(row.inherited.sqnr_db),
         decibel(row.injected.sqnr_db if row.injected else None),
@@ -203,9 +206,9 @@ def _short_cells(row: LayerRow) -> tuple[str, ...]:
     )
 
 
-def _shortened(name: str) -> str:
+def _shortened(name: str, room: int) -> str:
     """Leave out the beginning: names of one model begin alike and differ at the end."""
-    return name if len(name) <= _MAX_NAME else f"...{name[3 - _MAX_NAME :]}"
+    return name if len(name) <= room else f"...{name[3 - room :]}"
 
 
 def layer_table(outcome: Outcome, report: LayerReport) -> Table:

@@ -49,7 +49,8 @@ def with_diagnoses(
 ) -> Outcome:
     """Return a failed outcome with the likely causes of its failure, and what was left out while they were looked for.
 
-    What is looked at is the forecast, on the worst failing feed and the first one, whatever executed the variant.
+    What is looked at is the forecast, on the worst failing feed and the first one, whatever executed the variant; and
+    of an engine on the feed before the worst one, whose answer may still lie in its buffers.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def with_diagnoses(
     engine
         None where the forecast is what failed.
     """
-    feeds = _chosen(planned.prepared.feeds, worst_feed)
+    feeds = _chosen(planned.prepared.feeds, worst_feed, with_before=engine is not None)
     look = partial(find_causes, planned, outcomes, feeds, settings, engine=engine)
     return _attached(failed, _guarded(look, settings) or Diagnosed(()))
 
@@ -92,9 +93,11 @@ def _guarded(look: Callable[[], Diagnosed | None], settings: JudgeSettings) -> D
         return Diagnosed((), (defect,))
 
 
-def _chosen(feeds: Sequence[StoredFeed], worst: int | None) -> tuple[StoredFeed, ...]:
-    """Return the worst feed and the first one, in their order."""
-    return tuple(feed for place, feed in enumerate(feeds) if place == 0 or feed.number == worst)
+def _chosen(feeds: Sequence[StoredFeed], worst: int | None, *, with_before: bool) -> tuple[StoredFeed, ...]:
+    """Return the worst feed, the one before it if wanted, and the first one, in their order."""
+    places = [place for place, feed in enumerate(feeds) if feed.number == worst]
+    wanted = {0, *places, *(place - 1 for place in places if with_before and place)}
+    return tuple(feed for place, feed in enumerate(feeds) if place in wanted)
 
 
 def find_causes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,11 +157,15 @@ class RunnerProbes:
             The time is over.
         """
         self._deadline.check()
+        answered = dict(self._engine.answers) if self._engine else {}
+        # They were kept in the order in which the engine was fed.
+        previous = dict(pairwise(reversed(answered)))
         for feed, rounded in self._rounded(self._planned.made):
+            number = feed.number
             if self._engine is None:
-                yield Answers(feed.tensors, feed.expected, rounded)
-            elif feed.number in self._engine.answers:
-                yield Answers(feed.tensors, feed.expected, self._engine.answers[feed.number], rounded)
+                yield Answers(feed.tensors, feed.expected, rounded, number=number)
+            elif number in answered:
+                yield Answers(feed.tensors, feed.expected, answered[number], rounded, number, previous.get(number))
 
     def rebuilt(self) -> tuple[Mapping[str, float], ...]:
         """Return how near other builds of the engine come to it, built now; nothing where the forecast is what failed.

@@ -32,7 +32,7 @@ class JudgedEngine:
     Attributes
     ----------
     answers
-        What it gave, by the number of the feed.
+        What it gave, by the number of the feed, in the order in which it was fed.
     build_s
         What its own build took, with the timing cache that it had: another one takes no less. None where that is not
         known.

@@ -102,6 +102,7 @@ def test_a_sensitivity_lists_the_worst_and_writes_every_node(run_parity: RunPari
     process = run_parity("sensitivity", "products", "--variant", "fp16", "--out", "nodes.csv", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert "products / fp16: pass as it is" in process.stdout
+    assert process.stdout.endswith("every node: nodes.csv\n")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "nodes.csv").read_text(encoding="utf-8"))))
     assert [row["node"] for row in rows] == ["first", "second", "third"]
 
@@ -111,6 +112,15 @@ def test_a_sensitivity_whose_budget_ends_says_so_and_gives_2(run_parity: RunPari
     process = run_parity("sensitivity", "products", "--variant", "fp16", "--tries", "2", cwd=tmp_path)
     assert process.returncode == 2
     assert "the budget ended: 2 of 3 nodes were not measured" in process.stdout
+    assert process.stdout.endswith("next: parity repair products --variant fp16\n")
+
+
+def test_a_repair_whose_budget_ends_names_the_command_that_goes_on(run_parity: RunParity, tmp_path: Path) -> None:
+    write_products_case(tmp_path / "products", three_products(scale=5e6))
+    words = ("--variant", "fp16", "--keep-precision", "bf16", "--limit", "1", "--minutes", "3")
+    process = run_parity("repair", "products", *words, "--tries", "1", cwd=tmp_path)
+    again = "parity repair products --variant fp16 --keep-precision bf16 --limit 1 --tries 2 --minutes 6"
+    assert process.stdout.endswith(f"next: {again}\n")
 
 
 @pytest.mark.parametrize("command", ["repair", "sensitivity"])

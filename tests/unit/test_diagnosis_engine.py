@@ -85,10 +85,14 @@ def test_an_engine_far_worse_than_its_forecast_has_a_fusion_or_a_tactic_to_blame
     first = _rank(evidence)[0]
     assert (first.cause, first.is_confirmed) == ("fusion-or-tactic", None)
     gone = LayerReport(rows=_observed(model, _rounded(model), feed).rows, sources=(), coverage=1.0,
-                       validity=Validity.INVALID, validity_reason="y: 61 dB, 3 dB in the plain engine")  # fmt: skip
+                       validity=Validity.INVALID, validity_reason="y: 61 dB, 3 dB in the plain engine",
+                       is_nearer_observed=True)  # fmt: skip
     [again] = fusion_or_tactic.find(replace(evidence, layers=gone))
     assert again.is_confirmed
     assert again.certainty > first.certainty
+    # One that is as wrong in another way, or worse, shows nothing of the plain one's error.
+    [worse] = fusion_or_tactic.find(replace(evidence, layers=replace(gone, is_nearer_observed=False)))
+    assert (worse.is_confirmed, worse.certainty) == (None, first.certainty)
 
 
 def test_a_layer_of_the_engine_where_the_error_is_born_is_named() -> None:
@@ -190,7 +194,7 @@ def test_a_grid_sample_or_pad_in_another_mode_is_found_and_one_in_its_own_left_a
 
 
 def _engine_plants() -> dict[str, tuple[ModelProto, ModelProto, dict[str, np.ndarray], EngineRecord]]:
-    """Return a model, its wrong engine, a feed and a record for each cause that only an engine has."""
+    """Return a model, its wrong engine, a feed and a record for each cause that only an fp16 engine has."""
     sound, feed = _sound(residual)
     upscaled, map_feed = _resampled("linear", "half_pixel", "floor", 1)
     shifted = _rounded(_resampled("linear", "asymmetric", "floor", 1)[0])
@@ -214,13 +218,39 @@ def test_other_names_change_nothing_that_is_said_of_an_engine(cause: str) -> Non
     assert [_nameless(one) for one in other] == [_nameless(one) for one in plain]
 
 
+@pytest.mark.parametrize("flags", [("TF32",), ()], ids=["flagged", "by its level"])
+@pytest.mark.parametrize("seed", range(5))
+def test_other_names_change_nothing_that_is_said_of_an_engine_in_tf32(flags: tuple[str, ...], seed: int) -> None:
+    model, engine, feed = _in_tf32(seed)
+    record = replace(RECORD, flags=flags)
+    plain, other = (
+        _rank(engine_evidence(one, engine, feed, FP32, record=record)) for one in (model, rename_everything(model))
+    )
+    assert plain[0].cause == "tf32"
+    assert [_nameless(one) for one in other] == [_nameless(one) for one in plain]
+
+
+def _in_tf32(seed: int) -> tuple[ModelProto, ModelProto, dict[str, np.ndarray]]:
+    """Return a model that needs float32, an engine of it that ran in TF32, and a feed."""
+    made = plant(FAULTS["cancelling_product"], (cnn, residual, transformer, dense, mixer)[seed], seed)
+    assert made is not None
+    return made.model, _rounded(made.model, PrecisionOptions(Precision.TF32)), made.feed
+
+
 def _nameless(diagnosis: Diagnosis) -> tuple[object, ...]:
     return diagnosis.cause, diagnosis.certainty, diagnosis.is_confirmed, len(diagnosis.nodes), len(diagnosis.keep)
 
 
-def test_a_resize_in_its_own_mode_is_not_blamed_for_another_layer() -> None:
-    model, feed = _sound(unet)
-    evidence = engine_evidence(model, _miscompiled(_rounded(model), 1), feed, FP16, record=RECORD)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", ["Resize", "GridSample", "Pad"])
+def test_resampling_in_its_own_mode_is_not_blamed_for_another_layer(name: str, seed: int) -> None:
+    model, feed = {
+        "Resize": lambda: _sound(unet, seed),
+        "GridSample": lambda: _sampling({"align_corners": 0}, seed),
+        "Pad": lambda: _padding({"mode": "reflect"}, seed),
+    }[name]()
+    # Another mode may well leave as much error as the wrong layer does: it is not the same error.
+    evidence = engine_evidence(model, _miscompiled(_rounded(model), seed), feed, FP16, record=RECORD)
     assert resize_modes.find(evidence) == ()
 
 
@@ -286,10 +316,7 @@ def test_an_engine_that_runs_in_half_is_not_said_not_to() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_fp32_engine_that_ran_in_tf32_is_told_by_its_level_and_surely_by_its_flag(seed: int) -> None:
-    made = plant(FAULTS["cancelling_product"], (cnn, residual, transformer, dense, mixer)[seed], seed)
-    assert made is not None
-    model, feed = made.model, made.feed
-    engine = _rounded(model, PrecisionOptions(Precision.TF32))
+    model, engine, feed = _in_tf32(seed)
     plain = replace(RECORD, flags=())
     evidence = engine_evidence(model, engine, feed, FP32, record=plain)
     [by_level] = tf32.find(evidence)
@@ -297,6 +324,18 @@ def test_an_fp32_engine_that_ran_in_tf32_is_told_by_its_level_and_surely_by_its_
     [by_flag] = tf32.find(flagged)
     assert by_level.certainty < by_flag.certainty
     assert _rank(flagged)[0] == by_flag
+    sound = engine_evidence(model, model, feed, FP32, record=replace(RECORD, flags=("TF32",)))
+    assert tf32.find(sound) == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wrong_layer_is_not_blamed_on_the_tf32_that_an_engine_runs_in_as_well(seed: int) -> None:
+    model, feed = _sound((cnn, residual, transformer, dense, mixer)[seed], seed)
+    engine = _miscompiled(_rounded(model, PrecisionOptions(Precision.TF32)), seed)
+    evidence = engine_evidence(model, engine, feed, FP32, record=replace(RECORD, flags=("TF32",)))
+    [found] = tf32.find(evidence)
+    assert found.is_confirmed is False
+    assert _rank(evidence)[0].cause == "fusion-or-tactic"
 
 
 def test_an_fp32_engine_that_is_wrong_is_not_said_to_run_in_tf32() -> None:

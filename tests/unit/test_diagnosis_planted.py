@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
+from parity.diagnose import engine
 from parity.diagnose.registry import RULES
+from parity.diagnose.rules import reference_unstable, underflow
 from parity.graph import iterate_initializers
 from parity.tolerance import Precision, Tolerance
 from tests.diagnosing import evidence_of, is_failing
 from tests.plant import rename_everything
-from tests.planted.architectures import KNOWN, UNSEEN
-from tests.planted.faults import FAULTS
+from tests.planted.architectures import KNOWN, UNSEEN, cnn, mixer, mlp
+from tests.planted.faults import FAULTS, Fault
 from tests.planted.models import PLANTED, Planted, broken, healthy, plant
 
 if TYPE_CHECKING:
     from parity.diagnose.evidence import Evidence
     from parity.diagnosis import Diagnosis
+    from tests.planted.architectures import Architecture
+    from tests.planted.net import Net
 
 _SEEDS = range(5)
 _CAUSES = sorted({fault.cause for fault in FAULTS.values()})
@@ -124,6 +128,66 @@ def _plant_unseen(cause: str, seed: int, *, sick: bool = True) -> Planted:
     pairs = [(fault, architecture) for architecture in UNSEEN for fault in faults]
     made = [plant(*pairs[(seed + shift) % len(pairs)], 100 + seed, sick=sick) for shift in range(len(pairs))]
     return next(one for one in made if one is not None)
+
+
+def _two(first: str, second: str, architecture: Architecture) -> Evidence:
+    """Return the evidence of a network with a fault right behind another one."""
+    faults = FAULTS[first], FAULTS[second]
+
+    def both(net: Net, x: str, channels: int, rank: int, sick: bool) -> str:
+        for fault in faults:
+            x = fault.plant(net, x, channels, rank, sick)
+        return x
+
+    ranks = tuple(set(faults[0].ranks).intersection(faults[1].ranks))
+    planted = plant(Fault(faults[1].cause, both, ranks=ranks), architecture, 3)
+    assert planted is not None
+    return evidence_of(planted.model, planted.feed, planted.options)
+
+
+@pytest.mark.parametrize("architecture", [cnn, mixer, mlp], ids=lambda architecture: architecture.__name__)
+def test_of_two_causes_that_hide_each_other_both_are_confirmed(architecture: Architecture) -> None:
+    evidence = _two("underflow", "cancellation", architecture)
+    found = engine.diagnose(evidence)
+    assert {(one.cause, one.is_confirmed) for one in found} == {("underflow", True), ("fp16-accumulation", True)}
+    assert any("that other causes want kept" in str(one.probe_result) for one in found)
+    keep = tuple(dict.fromkeys(name for one in found for name in one.keep))
+    assert evidence.probes.outputs(keep=keep)["y"] > 55.0
+
+
+def test_what_is_not_needed_beside_the_true_cause_stays_refuted() -> None:
+    found = engine.diagnose(_two("unstable", "overflow", cnn))
+    assert [(one.cause, one.is_confirmed) for one in found[:1]] == [("fp16-overflow", True)]
+    assert {one.is_confirmed for one in found[1:]} == {False}
+
+
+def test_a_reference_that_is_unsure_in_its_last_digits_is_not_blamed_for_infinities() -> None:
+    evidence = _two("unstable", "overflow", cnn)
+    assert reference_unstable.find(evidence) == ()
+    [outputs] = evidence.outcomes.values()
+    [tensor] = outputs.tensors
+    assert tensor.difference is not None
+    # The very same failure without its infinities is as far as the reference is from itself.
+    finite = replace(tensor, difference=replace(tensor.difference, nonfinite_mismatch_count=0, sqnr_db=48.0))
+    alike = replace(evidence, outcomes={"outputs": replace(outputs, tensors=(finite,))})
+    assert [one.cause for one in reference_unstable.find(alike)] == ["reference-unstable"]
+
+
+def test_zeros_beside_the_place_where_error_is_born_lost_nothing_to_underflow() -> None:
+    evidence = _look_at("residual_cancellation")[1].evidence
+    assert evidence.layers is not None
+    source = next(row for row in evidence.layers.rows if row.position == evidence.layers.sources[0])
+
+    def with_inputs_up_to(largest: float) -> Evidence:
+        ends = (0.0, largest)
+        assert evidence.layers is not None
+        rows = (
+            replace(row, reference_range=ends) if row.tensor in source.inputs else row for row in evidence.layers.rows
+        )
+        return replace(evidence, layers=replace(evidence.layers, rows=tuple(rows)))
+
+    assert underflow.find(with_inputs_up_to(0.0)) == ()
+    assert [one.cause for one in underflow.find(with_inputs_up_to(1e-7))] == ["underflow"]
 
 
 def test_the_broken_models_are_at_least_twelve_over_different_architectures_and_causes() -> None:

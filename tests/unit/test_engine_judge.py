@@ -133,6 +133,31 @@ def test_an_engine_that_cannot_be_built_is_told_once_and_passes_nothing() -> Non
     assert outcomes["census"].headline == "not judged, because outputs could not be"
 
 
+@pytest.mark.parametrize(
+    ("faults", "cause"),
+    [
+        (Faults(is_stale=True), "stale-buffer"),
+        (Faults(unwritten_count=2), "stale-buffer"),
+        (Faults(drift=1.0), "unstable-run"),
+        (Faults(leak=0.5), "batch-or-profile"),
+        (Faults(rolls_rows=True), "batch-or-profile"),
+        (Faults(is_silent_fp32=True), "precision-not-applied"),
+    ],
+    ids=["stale", "unwritten", "unstable", "rows mixed", "rows rolled", "silently float32"],
+)
+def test_the_first_cause_of_a_failed_engine_is_what_its_script_does(faults: Faults, cause: str) -> None:
+    found = [one for outcome in judge(faults, only("fp16")).outcomes for one in outcome.diagnoses]
+    assert [(one.cause, one.is_confirmed) for one in found[:1]] == [(cause, True)]
+
+
+def test_a_sound_engine_that_fails_by_its_tolerance_alone_has_no_cause(in_folder: Path) -> None:
+    strict = '[[tolerances]]\nvariant = "fp16"\nrtol = 0.0\natol = 1e-9\nreason = "nothing reaches it"\n'
+    write_case(in_folder / "cases" / "tiny", CASE_FILE + strict)
+    run = judge(None, only("fp16"))
+    assert by_check(run, "fp16")["outputs"].verdict is Verdict.FAIL
+    assert [one.cause for outcome in run.outcomes for one in outcome.diagnoses] == []
+
+
 WRONG = Faults(wrong_node="MatMul_0", wrong_by=0.25)
 
 

@@ -157,6 +157,7 @@ def test_an_engine_that_showing_changes_is_invalid_and_says_how_much(release: st
     assert report.validity is Validity.INVALID
     assert "y: verdict pass plain, fail observed; SQNR " in report.validity_reason
     assert "dB plain, 26.0 dB observed" in report.validity_reason
+    assert not report.is_nearer_observed
     assert len(report.rows) == 8
 
 

@@ -22,6 +22,12 @@ def reasons(plain: np.ndarray, observed: np.ndarray, expected: np.ndarray = EXPE
     return pairs.reasons()
 
 
+def is_nearer(plain: np.ndarray, observed: np.ndarray) -> bool:
+    pairs = OutputPairs({"y": TOLERANCE}, Precision.FP16)
+    pairs.update({"y": EXPECTED}, {"y": plain}, {"y": observed})
+    return pairs.are_nearer()
+
+
 def off_by(share: float) -> np.ndarray:
     return (EXPECTED * (1 + share)).astype(np.float32)
 
@@ -40,6 +46,15 @@ def test_three_db_is_what_is_allowed(share: float, apart_db: float) -> None:
 
 def test_both_ratios_are_told() -> None:
     assert reasons(off_by(0.04), off_by(0.001)) == ("y: SQNR 28.0 dB plain, 60.0 dB observed",)
+
+
+def test_only_an_engine_that_is_better_by_more_than_two_builds_differ_is_nearer() -> None:
+    assert is_nearer(off_by(0.04), off_by(0.001))
+    assert not is_nearer(off_by(0.001), off_by(0.04))
+    assert not is_nearer(off_by(0.003), off_by(-0.0032))
+    sick = off_by(0.003)
+    sick[:3] = math.nan
+    assert (is_nearer(sick, off_by(0.003)), is_nearer(off_by(0.003), sick)) == (True, False)
 
 
 def test_beyond_what_the_precision_shows_one_bit_does_not_count() -> None:

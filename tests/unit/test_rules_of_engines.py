@@ -28,8 +28,8 @@ def answers_of(model, feeds, seed):
     """Return what a sound FP16 variant answers."""
     rng = np.random.default_rng(seed)
     return [
-        Answers(feed, expected, noisy(expected, Precision.FP16, rng))
-        for feed, expected in zip(feeds, run(model, feeds), strict=True)
+        Answers(feed, expected, noisy(expected, Precision.FP16, rng), number=number, previous=number - 1)
+        for number, (feed, expected) in enumerate(zip(feeds, run(model, feeds), strict=True))
     ]
 
 
@@ -134,6 +134,9 @@ def test_the_answer_to_the_feed_before_is_a_stale_buffer(seed):
     [found] = stale_buffer.find(evidence_of(chain(seed), late))
     assert (found.cause, found.is_confirmed) == ("stale-buffer", True)
     assert found.evidence[0].startswith("Feed 1, ")
+    # A feed leaves nothing behind for one that others were between.
+    apart = [replace(one, number=3 * one.number, previous=3 * one.number - 1) for one in late]
+    assert stale_buffer.find(evidence_of(chain(seed), apart)) == ()
 
 
 def test_elements_that_nobody_wrote_are_a_stale_buffer():

@@ -112,6 +112,35 @@ def test_calibration_inputs_that_are_preprocessed_otherwise_are_named(mistake, s
     assert mistake in found.evidence[0]
 
 
+def photos(rng: np.random.Generator, count: int):
+    """Return images whose brightness, contrast and tint differ as photos' do, one a feed."""
+    made = []
+    for _ in range(count):
+        level, tint = rng.uniform(0.1, 0.9) + rng.normal(0, 0.08, (1, 3, 1, 1)), rng.uniform(0.03, 0.3)
+        made.append({"x": np.clip(level + tint * rng.standard_normal((1, 3, 12, 12)), 0, 1).astype(np.float32)})
+    return made
+
+
+@pytest.mark.parametrize(("met", "known"), [(1, 1), (1, 4), (2, 16)])
+def test_a_few_images_that_happen_to_be_dark_or_flat_were_preprocessed_no_other_way(met, known):
+    # A run looks for causes on its first feed and its worst one, which may be one image each.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        seen = photos(rng, known)
+        evidence = scripted(
+            chain(1), precision=Precision.INT8, feeds=photos(rng, met), calibration=lambda seen=seen: iter(seen)
+        )
+        assert calibration_preprocessing.find(evidence) == ()
+
+
+def test_a_factor_of_255_is_no_luck_of_two_images():
+    rng = np.random.default_rng(1)
+    met, known = photos(rng, 1), [{"x": feed["x"] / 255} for feed in photos(rng, 1)]
+    evidence = scripted(chain(1), precision=Precision.INT8, feeds=met, calibration=lambda: iter(known))
+    [found] = calibration_preprocessing.find(evidence)
+    assert "divided by 255 once more" in found.evidence[0]
+
+
 def test_other_steps_in_the_case_are_told_where_statistics_are_alike():
     sources = [PythonSource(None, "data.py:draw", 1, "x", preset(name, (8, 8))) for name in ("yolo", "rtdetr")]
     feeds = images(1)

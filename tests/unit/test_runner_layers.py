@@ -258,3 +258,6 @@ def test_answers_are_the_forecasts_own_or_the_engines_beside_it(probes: RunnerPr
     probes._engine = JudgedEngine(get_backend("fake"), answers, None)  # type: ignore[arg-type] # is not asked for one
     [kept] = probes.answers()
     assert (kept.candidate["y"].any(), kept.rounded is None) == (False, False)
+    assert (kept.number, kept.previous) == (1, None)
+    probes._engine = JudgedEngine(get_backend("fake"), {0: first.candidate, **answers}, None)  # type: ignore[arg-type]
+    assert [(one.number, one.previous) for one in probes.answers()] == [(0, None), (1, 0)]

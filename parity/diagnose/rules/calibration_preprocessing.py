@@ -28,14 +28,28 @@ _SHIFT = 0.75
 """By so many standard deviations the means of two such sets do not differ."""
 _SPREAD = 0.05
 _ERRORS = 4.0
+"""What two small sets differ by is told from luck by so many standard errors, as images differ among themselves."""
+_FEWEST = 8
+"""Of fewer images nobody knows how images vary."""
+_FLAT = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class _Statistics:
-    """An input over some feeds: ``channels`` is (images, 3), each image's channel means; None of other inputs."""
+    """An input over some feeds.
+
+    Attributes
+    ----------
+    means, spreads
+        (images,): of each image its mean, and the logarithm of its standard deviation.
+    channels
+        (images, 3): each image's channel means; None of other inputs.
+    """
 
     mean: float
     deviation: float
+    means: np.ndarray
+    spreads: np.ndarray
     channels: np.ndarray | None
 
 
@@ -74,8 +88,26 @@ def _measure(feeds: Feeds) -> dict[str, _Statistics]:
 
 def _statistics(arrays: list[np.ndarray]) -> _Statistics:
     flat = np.concatenate([array.reshape(-1) for array in arrays])
-    means = [found for array in arrays if (found := _channel_means(array)) is not None]
-    return _Statistics(float(flat.mean()), float(flat.std()), np.concatenate(means) if means else None)
+    images = [image for array in arrays for image in (array if array.ndim > 1 else array[None])]
+    channels = [found for array in arrays if (found := _channel_means(array)) is not None]
+    return _Statistics(
+        mean=float(flat.mean()),
+        deviation=float(flat.std()),
+        means=np.array([image.mean() for image in images]),
+        spreads=np.log([max(float(image.std()), _FLAT) for image in images]),
+        channels=np.concatenate(channels) if channels else None,
+    )
+
+
+def _standard_error(here: np.ndarray, there: np.ndarray) -> float:
+    """Return by how much the means of two sets of images differ by luck; infinity where both have few."""
+    several = [one for one in (here, there) if len(one) >= _FEWEST]
+    spread = max((float(np.linalg.norm(one.std(axis=0, ddof=1))) for one in several), default=np.inf)
+    return spread * float(np.sqrt(1 / len(here) + 1 / len(there)))
+
+
+def _is_luck(here: np.ndarray, there: np.ndarray) -> bool:
+    return abs(float(here.mean() - there.mean())) <= _ERRORS * _standard_error(here, there)
 
 
 def _channel_means(images: np.ndarray) -> np.ndarray | None:
@@ -90,18 +122,22 @@ def _differences(name: str, met: _Statistics, known: _Statistics) -> Iterator[st
     if not (met.deviation and known.deviation):
         return
     ratio = met.deviation / known.deviation
-    if not 1 / _FACTOR < ratio < _FACTOR:
+    if not 1 / _FACTOR < ratio < _FACTOR and (_named(ratio) or not _is_luck(met.spreads, known.spreads)):
         yield (
             f"{name} spreads {met.deviation:.3g} in evaluation and {known.deviation:.3g} in calibration: a factor of "
             f"{ratio:.3g}{_named(ratio)}."
         )
-    elif abs(met.mean - known.mean) > _SHIFT * max(met.deviation, known.deviation):
+    elif _is_shifted(met, known) and not _is_luck(met.means, known.means):
         yield f"{name} has mean {met.mean:.3g} in evaluation and {known.mean:.3g} in calibration: no mean taken off?"
     elif met.channels is not None and known.channels is not None and _are_reversed(met, known):
         yield (
             f"The channel means of {name} are {_listed(met.channels)} in evaluation and {_listed(known.channels)} in "
             "calibration: the same, reversed."
         )
+
+
+def _is_shifted(met: _Statistics, known: _Statistics) -> bool:
+    return abs(met.mean - known.mean) > _SHIFT * max(met.deviation, known.deviation)
 
 
 def _named(ratio: float) -> str:
@@ -114,9 +150,8 @@ def _are_reversed(met: _Statistics, known: _Statistics) -> bool:
     assert met.channels is not None
     assert known.channels is not None
     here, there = met.channels.mean(axis=0), known.channels.mean(axis=0)
-    error = sum(np.linalg.norm(one.std(axis=0)) / np.sqrt(len(one)) for one in (met.channels, known.channels))
     apart = float(np.linalg.norm(here - there))
-    if apart < max(_ERRORS * float(error), _SPREAD * met.deviation):
+    if apart < max(_ERRORS * _standard_error(met.channels, known.channels), _SPREAD * met.deviation):
         return False
     return float(np.linalg.norm(here - there[::-1])) < apart / 3
 

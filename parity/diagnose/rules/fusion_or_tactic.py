@@ -80,7 +80,8 @@ def _when_observed(evidence: Evidence) -> tuple[bool, tuple[str, ...]]:
     if report is None or all(row.observed_by == "rounded graph" for row in report.rows):
         return False, ()
     if report.validity is Validity.INVALID:
-        return True, (f"the engine that was built to be observed is another one: {report.validity_reason}",)
+        told = f"the engine that was built to be observed is another one: {report.validity_reason}"
+        return report.is_nearer_observed, (told,)
     if not report.sources:
         return False, ("no observed layer of the engine shows where the error is born",)
     first = RowFacts(report).sources[0]

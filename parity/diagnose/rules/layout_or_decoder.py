@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from parity.case.decoder import open_decoder
 from parity.diagnose.certainty import CONFIRMED, FITS
 from parity.diagnose.decoders import Alternative, alternatives, sniff
-from parity.diagnose.examples import accuracy, run_examples
+from parity.diagnose.examples import accuracy, is_luck, run_examples
 from parity.diagnose.facts import figure_values
 from parity.diagnosis import Diagnosis
 from parity.errors import BackendError, FeedError
@@ -68,7 +68,9 @@ def _best(case: Case, examples: Sequence[Example]) -> tuple[Alternative, float, 
         if (value := accuracy(examples, one.decoder)) is not None
     ]
     best = max(tried, key=lambda pair: pair[1], default=None)
-    return (best[0], best[1], own) if best is not None and best[1] >= own + _GAIN else None
+    if best is None or best[1] < own + _GAIN or is_luck(examples, own, best[1]):
+        return None
+    return best[0], best[1], own
 
 
 def _confirmed(seen: tuple[str, ...], best: Alternative, value: float, own: float) -> Diagnosis:

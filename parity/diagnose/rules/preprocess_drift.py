@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from parity.case.decoder import open_decoder
 from parity.diagnose.certainty import CONFIRMED, FITS
-from parity.diagnose.examples import accuracy, pipeline_of, run_examples
+from parity.diagnose.examples import accuracy, is_luck, pipeline_of, run_examples
 from parity.diagnose.facts import figure_values
 from parity.diagnosis import Diagnosis
 from parity.errors import BackendError, DecodeError, FeedError
@@ -25,10 +25,11 @@ from parity.preprocess.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from parity.case.model import Case
     from parity.diagnose.evidence import Evidence
+    from parity.diagnose.examples import Example
 
 CAUSE = "preprocess-drift"
 _GOOD = 0.75
@@ -53,22 +54,34 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     pipeline = pipeline_of(evidence.case.evaluation)
     if pipeline is None or abs(reference - candidate) > _AGREE:
         return ()
-    own = _accuracy(evidence, evidence.case, pipeline)
-    tried = {what: _accuracy(evidence, evidence.case, other) for what, other in alternatives(pipeline)}
+    examples = _examples(evidence, evidence.case, pipeline)
+    own = _accuracy(evidence.case, examples)
     if own is None:
         return ()
+    tried = {
+        what: _accuracy(evidence.case, _examples(evidence, evidence.case, other))
+        for what, other in alternatives(pipeline)
+    }
     known = {what: value for what, value in tried.items() if value is not None}
     best = max(known, key=lambda what: known[what], default=None)
-    if best is None or known[best] < own + _GAIN:
+    if best is None or known[best] < own + _GAIN or is_luck(examples, own, known[best]):
         return ()
     return (_diagnosis(best, own, known, reference),)
 
 
-def _accuracy(evidence: Evidence, case: Case, pipeline: Pipeline) -> float | None:
-    """Return how right the reference is; None where it cannot be told, or the model does not take such inputs."""
+def _examples(evidence: Evidence, case: Case, pipeline: Pipeline) -> tuple[Example, ...]:
+    """Return what the reference says of the images; nothing where the model does not take such inputs."""
     try:
-        return accuracy(run_examples(case, evidence.model, pipeline), open_decoder(case))
-    except (BackendError, DecodeError, FeedError):
+        return run_examples(case, evidence.model, pipeline)
+    except (BackendError, FeedError):
+        return ()
+
+
+def _accuracy(case: Case, examples: Sequence[Example]) -> float | None:
+    """Return how right the reference is; None where it cannot be told."""
+    try:
+        return accuracy(examples, open_decoder(case))
+    except DecodeError:
         return None
 
 

@@ -13,6 +13,7 @@ from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from parity.diagnose.evidence import Evidence
+    from parity.difference import TensorDifference
 
 CAUSE = "reference-unstable"
 _REMEDY = (
@@ -32,7 +33,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         return ()
     # The forecast of fp32 is the same model under all graph optimisations, the reference runs without.
     spread = worst_db(evidence.probes.outputs(precision=Precision.FP32, keep=()))
-    found = worst_db({one.output: one.difference.sqnr_db for one in compared if one.difference})
+    found = worst_db({one.output: _level_db(one.difference) for one in compared if one.difference})
     if math.isnan(spread) or spread > _SOUND_DB or found < spread - _ALIKE_DB:
         return ()
     rows = RowFacts(evidence.layers).sources if evidence.options.precision is Precision.FP32 else ()
@@ -54,3 +55,8 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             remedy=_REMEDY,
         ),
     )
+
+
+def _level_db(difference: TensorDifference) -> float:
+    """Return the SQNR in dB; minus infinity where NaN and infinities differ, which an average over the rest hides."""
+    return -math.inf if difference.nonfinite_mismatch_count else difference.sqnr_db

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from parity.diagnose.certainty import FITS, SHOWN, certainty_of
+from parity.diagnose.facts import sqnr_db
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.resampling import RESAMPLING, layer_db, model_db, modes_of, other_modes
+from parity.diagnose.resampling import RESAMPLING, answers_db, modes_of, other_modes
 from parity.diagnose.row_facts import RowFacts, blamed_tensors, is_failed
 from parity.diagnose.trial import decibels, worst_db
 from parity.diagnosis import Diagnosis
 from parity.errors import ParityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from onnx import NodeProto
 
-    from parity.diagnose.evidence import Evidence
+    from parity.diagnose.evidence import Answers, Evidence
 
 CAUSE = "resize-modes"
-_NEAR_DB = 1.5
-"""Two figures of one wrong mode: what a precision adds to it, and other feeds, are below."""
-_PROBE = "compute the layer, or the model, with other modes in ONNX Runtime, and compare the error with the engine's"
+_NEARER_DB = 6.0
+"""Twice as near the engine's answers as the model itself comes only by computing what the engine does."""
+_PROBE = "compute the model with these operators in other modes in ONNX Runtime, and hold the engine's answers to it"
 _REMEDY = (
     "export with a mode that this TensorRT computes alike (asymmetric with floor, half_pixel with linear), or write "
     "the resampling as a transposed convolution"
@@ -33,70 +33,75 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The modes that explain an error: what they would leave, beside what is left, in dB."""
+    """The modes under which the model comes nearest to the engine: how near, and how near as it is, in dB."""
 
     modes: str
-    expected_db: float
     found_db: float
+    own_db: float
 
 
 def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
-    """Return the resampling whose error in another mode is the engine's."""
+    """Return the resampling that the engine computes in another mode."""
     if not is_failed(evidence) or not blamed_tensors(evidence):
         return ()
-    facts = ModelFacts(evidence.model)
-    observed = [row for row in RowFacts(evidence.layers).rows if row.observed_by != "rounded graph"]
-    if observed:
-        return _in_layers(evidence, facts)
-    return _in_outputs(evidence, facts)
-
-
-def _in_layers(evidence: Evidence, facts: ModelFacts) -> tuple[Diagnosis, ...]:
-    """Look where the engine's layers show that error is born."""
+    answers = tuple(evidence.probes.answers())
     found = []
-    for row in RowFacts(evidence.layers).sources:
-        for node in facts.named(row.nodes):
-            if node.op_type in RESAMPLING:
-                left = (row.injected or row.inherited).sqnr_db
-                match = _match(node, left, partial(layer_db, evidence, facts, node))
-                told = f"{node.name} ({node.op_type}) is left with {decibels(row.inherited.sqnr_db)} in the engine"
-                found.append(_diagnosis(evidence, [node], match, told))
-    return tuple(found[:3])
-
-
-def _in_outputs(evidence: Evidence, facts: ModelFacts) -> tuple[Diagnosis, ...]:
-    """Try other modes for all nodes of an operator, where no layer of the engine was observed."""
-    found = []
-    for op_type in sorted(RESAMPLING):
-        nodes = [node for node in facts.nodes.values() if node.op_type == op_type]
-        if not nodes:
-            continue
-        left = worst_db({one.output: one.difference.sqnr_db for one in blamed_tensors(evidence) if one.difference})
-        match = _match(nodes[0], left, partial(model_db, evidence, op_type))
-        if match:
-            told = f"the worst output is left with {decibels(left)} in the engine"
-            found.append(_diagnosis(evidence, nodes, match, told))
+    for nodes, sentences in _suspects(evidence, ModelFacts(evidence.model)):
+        match = _match(evidence, nodes, answers)
+        if match or sentences:
+            found.append(_diagnosis(evidence, nodes, match, sentences))
     return tuple(found)
 
 
-def _match(node: NodeProto, found_db: float, error_of: Callable[[dict[str, object]], float]) -> Match | None:
-    """Return the modes whose error is nearest to what was found; None where none is near."""
-    tried = []
-    for modes in other_modes(node):
+def _suspects(evidence: Evidence, facts: ModelFacts) -> Iterator[tuple[list[NodeProto], list[str]]]:
+    """Yield the nodes of each operator that may be to blame, with what the engine's layers say against them.
+
+    All of an operator where no layer of the engine was observed, else those that error is born in.
+    """
+    rows = RowFacts(evidence.layers)
+    is_observed = any(row.observed_by != "rounded graph" for row in rows.rows)
+    sources = {name: row for row in reversed(rows.sources) for name in row.nodes} if is_observed else {}
+    for op_type in sorted(RESAMPLING):
+        nodes = [node for node in facts.nodes.values() if node.op_type == op_type]
+        born = [node for node in nodes if node.name in sources]
+        told = [
+            f"{node.name} ({op_type}) is left with {decibels(sources[node.name].inherited.sqnr_db)} in the engine"
+            for node in born
+        ]
+        if chosen := (born if is_observed else nodes):
+            yield chosen, told
+
+
+def _match(evidence: Evidence, nodes: Sequence[NodeProto], answers: Sequence[Answers]) -> Match | None:
+    """Return the modes under which the model comes nearest to the engine; None where none comes nearer than its own."""
+    own_db = _own_db(answers)
+    names, tried = {node.name for node in nodes}, []
+    for modes in other_modes(nodes[0]):
         try:
-            tried.append(Match(_text(modes), error_of(modes), found_db))
+            found_db = answers_db(evidence.model, answers, names, modes)
         except ParityError:
             # Not every combination is defined for every node.
             continue
-    near = [match for match in tried if abs(match.expected_db - found_db) <= _NEAR_DB]
-    return min(near, key=lambda match: abs(match.expected_db - found_db), default=None)
+        tried.append(Match(_text(modes), found_db, own_db))
+    near = [match for match in tried if match.found_db > own_db and match.found_db - own_db >= _NEARER_DB]
+    return max(near, key=lambda match: match.found_db, default=None)
+
+
+def _own_db(answers: Sequence[Answers]) -> float:
+    return worst_db(
+        {
+            (one.number, name): sqnr_db(one.candidate[name], array)
+            for one in answers
+            for name, array in one.reference.items()
+        }
+    )
 
 
 def _text(modes: dict[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in modes.items())
 
 
-def _diagnosis(evidence: Evidence, nodes: list[NodeProto], match: Match | None, told: str) -> Diagnosis:
+def _diagnosis(evidence: Evidence, nodes: Sequence[NodeProto], match: Match | None, told: Sequence[str]) -> Diagnosis:
     first, edge = nodes[0], _edge_sentences(evidence)
     what = f"computes as with {match.modes}" if match else "is resampled otherwise than the model asks for"
     return Diagnosis(
@@ -104,7 +109,7 @@ def _diagnosis(evidence: Evidence, nodes: list[NodeProto], match: Match | None, 
         title=f"{first.name} ({first.op_type}) {what}",
         certainty=certainty_of(SHOWN if edge else FITS, True if match else None, is_specific=match is not None),
         nodes=tuple(node.name for node in nodes),
-        evidence=(told, f"the model asks for {_text(modes_of(first))}", *edge),
+        evidence=(*told, f"the model asks for {_text(modes_of(first))}", *edge),
         probe=_PROBE,
         probe_result=_result(match),
         is_confirmed=True if match else None,
@@ -114,8 +119,9 @@ def _diagnosis(evidence: Evidence, nodes: list[NodeProto], match: Match | None, 
 
 def _result(match: Match | None) -> str:
     if match is None:
-        return "no other mode gives this error"
-    return f"{match.modes} would leave {decibels(match.expected_db)}, and {decibels(match.found_db)} is left"
+        return "the engine's answers are those of no other mode"
+    found, own = decibels(match.found_db), decibels(match.own_db)
+    return f"the engine's answers lie at {found} to the model with {match.modes}, at {own} to the model as it is"
 
 
 def _edge_sentences(evidence: Evidence) -> Iterable[str]:

@@ -59,17 +59,20 @@ def _late_answers(evidence: Evidence) -> tuple[str, ...]:
     """Return a sentence for each output of a feed that is the reference's answer to the feed before."""
     return tuple(
         sentence
-        for number, (before, now) in enumerate(pairwise(evidence.probes.answers()), start=1)
+        for before, now in pairwise(evidence.probes.answers())
         for name in now.reference
-        if (sentence := _late(name, before, now, number))
+        if now.previous == before.number and (sentence := _late(name, before, now))
     )
 
 
-def _late(name: str, before: Answers, now: Answers, feed: int) -> str:
+def _late(name: str, before: Answers, now: Answers) -> str:
     actual = now.candidate.get(name)
     if actual is None or name not in before.reference:
         return ""
     own, other = (sqnr_db(actual, side.reference[name]) for side in (now, before))
     if not (other >= _NEAR_DB and other - own >= _MARGIN_DB):
         return ""
-    return f"Feed {feed}, {name}: {decibels(other)} to the reference of feed {feed - 1}, {decibels(own)} to its own."
+    return (
+        f"Feed {now.number}, {name}: {decibels(other)} to the reference of feed {before.number}, {decibels(own)} to "
+        "its own."
+    )

@@ -67,17 +67,19 @@ def _unasked(evidence: Evidence) -> tuple[Diagnosis, ...]:
     is_near = abs(expected - observed) < _NEAR_DB
     if not shown and not is_near:
         return ()
+    # Worse by more than an engine of TF32 is: what else is wrong with it is not the products' doing.
+    is_confirmed = False if observed <= expected - _NEAR_DB else True if shown and is_near else None
     return (
         Diagnosis(
             cause=CAUSE,
             title="The fp32 engine computes its products in TF32",
-            certainty=certainty_of(SHOWN if shown else FITS, True if shown and is_near else None),
+            certainty=certainty_of(SHOWN if shown else FITS, is_confirmed, is_specific=is_near),
             nodes=(),
             evidence=(_level(evidence), *shown),
             probe="build the engine without TF32; until then, compare with the forecast of TF32",
             probe_result=f"the forecast of TF32 has {decibels(expected)} in its worst output, the engine "
             f"{decibels(observed)}",
-            is_confirmed=True if shown and is_near else None,
+            is_confirmed=is_confirmed,
             remedy=_OFF,
         ),
     )

@@ -56,6 +56,11 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     return (_diagnosis(evidence, facts, rows, found),) if found else _from_builder(evidence)
 
 
+def _is_tiny(row: LayerRow) -> bool:
+    """Whether every value is too small for a normal half; zeros alone lose nothing."""
+    return 0.0 < magnitude(row) < _SMALLEST_NORMAL
+
+
 def smallness(arrays: Iterable[np.ndarray]) -> Smallness:
     """Count what rounding to half does to values, beyond losing digits."""
     values = np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])
@@ -77,7 +82,7 @@ def _told(evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow) 
     told = [
         f"{one.tensor} is tiny everywhere: {smallness(evidence.probes.values(one.tensor))}"
         for one in [row, *rows.inputs(row)]
-        if magnitude(one) < _SMALLEST_NORMAL
+        if _is_tiny(one)
     ]
     products = [node.name for node in facts.named(row.nodes) if node.op_type in PRODUCTS]
     for name, values in facts.constant_inputs(products).items():
@@ -91,7 +96,7 @@ def _diagnosis(
     evidence: Evidence, facts: ModelFacts, rows: RowFacts, found: list[tuple[LayerRow, list[str]]]
 ) -> Diagnosis:
     first = found[0][0]
-    island = rows.island([row for row, _ in found], lambda row: magnitude(row) < _SMALLEST_NORMAL)
+    island = rows.island([row for row, _ in found], _is_tiny)
     keep = facts.with_inner(island)
     trial = try_keeping(evidence, keep)
     return Diagnosis(
