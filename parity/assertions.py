@@ -8,9 +8,10 @@ import numpy as np
 
 from parity.compare import compare_tensors, reference_rms
 from parity.decoded import Task
+from parity.detect.detection_observe import DetectionOptions
 from parity.detect.figures import FIGURES
-from parity.detect.gates import Gate, default_gates, judge_figures
-from parity.detect.given import compare_detections
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
+from parity.detect.given import measure_detections
 from parity.detect.message import agreement_message, gate_sentence
 from parity.errors import AgreementError, ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
@@ -139,17 +140,22 @@ def assert_detections_agree(
     >>> assert_detections_agree(reference, {**reference, "scores": [0.9001, 0.7999]}, precision="fp16")
     """
     __tracebackhide__ = True
-    measured = compare_detections(
-        reference, candidate, score_threshold=score_threshold, match_iou=match_iou, class_names=class_names
+    standing = _gates_of(gates or {}, Precision(precision))
+    options = DetectionOptions(
+        score_threshold=score_threshold,
+        match_iou=match_iou,
+        class_names=tuple(class_names),
+        told=told_limits(standing),
     )
-    judged = judge_figures(measured.figures, _gates_of(gates or {}, Precision(precision)))
+    measured = measure_detections(reference, candidate, options)
+    judged = judge_figures(measured.figures, standing)
     new, old = _flaws_of(measured)
     if new or any(one.verdict is Verdict.FAIL for one in judged):
         message = agreement_message(
             Task.DETECTION,
             judged,
             measured.findings,
-            sum(measured.finding_counts.values()) or len(measured.findings),
+            measured.finding_counts,
             reasons=new,
             place=f"assert_detections_agree / {precision} / {name}",
             next_command="parity.compare_detections(reference, candidate, ...) for all figures and findings",

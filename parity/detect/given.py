@@ -61,12 +61,19 @@ def compare_detections(
     >>> {figure.name: figure.value for figure in measured.figures}["class_flip_share"]
     1.0
     """
+    options = DetectionOptions(score_threshold=score_threshold, match_iou=match_iou, class_names=tuple(class_names))
+    return measure_detections(reference, candidate, options)
+
+
+def measure_detections(
+    reference: Given | Sequence[Given], candidate: Given | Sequence[Given], options: DetectionOptions
+) -> Measured:
+    """Measure as ``compare_detections`` does, by options of one's own."""
     first, second = _images(reference), _images(candidate)
     if len(first) != len(second):
         raise StructureError(
             f"the reference has {len(first)} images and the candidate {len(second)}; give both the same"
         )
-    options = DetectionOptions(score_threshold=score_threshold, match_iou=match_iou, class_names=tuple(class_names))
     agreement = DetectionAgreement(options)
     for number, (expected, actual) in enumerate(zip(first, second, strict=True)):
         sides = _read(expected, f"image {number} of the reference"), _read(actual, f"image {number} of the candidate")

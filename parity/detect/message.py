@@ -27,7 +27,7 @@ def agreement_message(
     task: Task,
     judged: Sequence[JudgedFigure],
     findings: Sequence[Finding],
-    finding_count: int,
+    finding_counts: Mapping[str, int],
     *,
     reasons: Sequence[str] = (),
     place: str,
@@ -41,8 +41,8 @@ def agreement_message(
         All figures; those that fail make the first part, counts and shares the second.
     findings
         The worst ones, worst first; the first three make the third part.
-    finding_count
-        How many there were.
+    finding_counts
+        How many there were of each kind.
     reasons
         Sentences on what is wrong besides the figures, such as rows that make no sense.
     place
@@ -51,7 +51,7 @@ def agreement_message(
         What to run next.
     """
     values = {one.figure.name: one.figure.value for one in judged if one.figure.value is not None}
-    lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_many(finding_count, 'finding')}"]
+    lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_kinds(finding_counts)}"]
     for finding in findings[:_SHOWN_FINDINGS]:
         lines += _finding_lines(finding)
     if not findings:
@@ -74,6 +74,12 @@ def gate_sentence(judged: JudgedFigure) -> str:
 def _what(task: Task, judged: Sequence[JudgedFigure], reasons: Sequence[str]) -> str:
     failures = [gate_sentence(one) for one in judged if one.verdict is Verdict.FAIL]
     return " ".join([f"The {_THINGS[task]} differ from the reference's.", *reasons, *failures])
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    """Return how many findings there are and of which kinds, such as ``155 findings (153 moved, 2 missed)``."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return _many(sum(counts.values()), "finding") + (f" ({kinds})" if kinds else "")
 
 
 def _mismatch(task: Task, values: Values) -> str:
