@@ -188,6 +188,12 @@ _SEGMENTATION = (
     ),
     FigureSpec("class_iou_min", "iou", Better.HIGHER, "the same, the worst class"),
     FigureSpec(
+        "lost_class_count",
+        "count",
+        Better.LOWER,
+        "classes of a thousandth of the pixels or more of which none is left in its place",
+    ),
+    FigureSpec(
         "boundary_flip_share", "share", Better.LOWER, "pixels whose class changed where the reference was not sure"
     ),
     FigureSpec("flip_share", "share", Better.LOWER, "pixels whose class changed although the reference was sure of it"),

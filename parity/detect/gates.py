@@ -84,6 +84,7 @@ _ALLOWANCES = {
 }
 
 _BORDERLINE = 0.02
+_RARE_CLASS = "a rare class may be lost whole and be a small share of all"
 _OVERLAPS = ("iou_mean", "iou_p5", "iou_min")
 _SCORE_STEPS = ("score_difference_mean", "score_difference_p99", "score_difference_max", "score_bias")
 _SHIFTS = ("corner_shift_p50", "corner_shift_p99", "corner_shift_max")
@@ -142,8 +143,8 @@ def _detection_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     return (
         *(Gate(name, None, allowed.lost, why) for name in lost),
         Gate("absent_class_count", None, 0.0, "a class that the reference never shows is made up"),
-        Gate("lost_class_count", None, 0.0, "a rare class is lost whole within any share of all detections"),
-        Gate("one_sided_image_count", None, 0.0, "an image is lost whole within any share of all detections"),
+        Gate("lost_class_count", None, 0.0, _RARE_CLASS),
+        Gate("one_sided_image_count", None, 0.0, "an image may be lost whole and be a small share of all"),
         _small_share("borderline_share", "drift over a threshold excuses single detections, not many"),
         Gate("iou_mean", allowed.iou_mean, None, why),
         Gate("iou_p5", allowed.iou_p5, None, why),
@@ -185,6 +186,7 @@ def _segmentation_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
             only_if_measured=True,
         ),
         Gate("class_iou_mean", allowed.iou_mean, None, why),
+        Gate("lost_class_count", None, 0.0, _RARE_CLASS),
     )
 
 
