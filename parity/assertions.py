@@ -130,7 +130,7 @@ def assert_detections_agree(
     StructureError
         They cannot be compared, or they agree on data that shows nothing: no detection anywhere.
     ParityError
-        A gate on a figure that there is not.
+        A gate on a figure that there is not, or that is not two limits; a precision that there is not.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def assert_detections_agree(
     >>> assert_detections_agree(reference, {**reference, "scores": [0.9001, 0.7999]}, precision="fp16")
     """
     __tracebackhide__ = True
-    standing = _gates_of(gates or {}, Precision(precision))
+    standing = _gates_of(gates or {}, _known(precision))
     options = DetectionOptions(
         score_threshold=score_threshold,
         match_iou=match_iou,
@@ -171,8 +171,21 @@ def _gates_of(given: Mapping[str, tuple[float | None, float | None]], precision:
     known = {spec.name for spec in FIGURES[Task.DETECTION]}
     if unknown := sorted(given.keys() - known):
         raise ParityError(f"gates: {', '.join(unknown)} is no figure; expected one of {', '.join(sorted(known))}")
-    own = [Gate(figure, low, high, "given by the caller") for figure, (low, high) in given.items()]
+    own = [Gate(figure, *_limits(figure, limits), "given by the caller") for figure, limits in given.items()]
     return (*default_gates(Task.DETECTION, precision), *own)
+
+
+def _limits(figure: str, given: object) -> tuple[float | None, float | None]:
+    match given:
+        case (None | int() | float() as low, None | int() | float() as high) if (low, high) != (None, None):
+            return low, high
+    raise ParityError(f"gates: {figure}: found {given!r}; expected the least and the most, such as (None, 0.02)")
+
+
+def _known(precision: str) -> Precision:
+    if precision not in set(Precision):
+        raise ParityError(f"precision is {precision!r}; expected one of {', '.join(Precision)}")
+    return Precision(precision)
 
 
 def _flaws_of(measured: Measured) -> tuple[list[str], list[str]]:

@@ -40,7 +40,7 @@ def agreement_message(
     judged
         All figures; those that fail make the first part, counts and shares the second.
     findings
-        The worst ones, worst first; the first three make the third part.
+        The worst ones, worst first; the first three make the third part, and one with a box if none of them has.
     finding_counts
         How many there were of each kind.
     reasons
@@ -52,7 +52,7 @@ def agreement_message(
     """
     values = {one.figure.name: one.figure.value for one in judged if one.figure.value is not None}
     lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_kinds(finding_counts)}"]
-    for finding in findings[:_SHOWN_FINDINGS]:
+    for finding in _shown(findings):
         lines += _finding_lines(finding)
     if not findings:
         lines.append("worst: no single image stands out")
@@ -116,9 +116,21 @@ def _points(values: Values) -> tuple[float, float, str]:
 _COUNTS = {Task.DETECTION: _detections, Task.CLASSIFICATION: _images, Task.LANES: _points}
 
 
+def _shown(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the first findings; where what is lost whole takes all places, one that shows a box as well."""
+    first, rest = findings[:_SHOWN_FINDINGS], findings[_SHOWN_FINDINGS:]
+    if any(_has_box(finding) for finding in first):
+        return [*first]
+    return [*first, *[finding for finding in rest if _has_box(finding)][:1]]
+
+
+def _has_box(finding: Finding) -> bool:
+    return finding.reference is not None or finding.candidate is not None
+
+
 def _finding_lines(finding: Finding) -> list[str]:
     lines = [f"worst: {finding.text}"]
-    if finding.reference is None and finding.candidate is None:
+    if not _has_box(finding):
         return lines
     return [*lines, _box_line("reference", finding.reference), _box_line("candidate", finding.candidate)]
 

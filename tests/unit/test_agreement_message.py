@@ -95,6 +95,17 @@ def test_three_findings_are_shown_and_all_are_counted() -> None:
     assert lines[1].endswith("5 findings (5 x)")
 
 
+def test_a_box_is_shown_where_the_worst_findings_have_none() -> None:
+    whole = [Finding("lost class", "all images", f"class {number} is lost", 5.0) for number in range(4)]
+    flips = [Finding("class flip", "a.png", f"a.png: flip {number}", 2.0, CAT, DOG) for number in range(2)]
+    lines = message(Task.DETECTION, [failing("lost_class_count", 4, "count")], [*whole, *flips])
+    assert lines[2:7] == [
+        *(f"worst: class {number} is lost" for number in range(3)),
+        "worst: a.png: flip 0",
+        "  reference: 'cat' 0.912 at [1.0, 2.0, 30.2, 40.0]",
+    ]
+
+
 def test_a_failure_without_findings_says_so() -> None:
     assert "worst: no single image stands out" in message(Task.DETECTION, [failing("score_bias", -0.1, "score")])
 
