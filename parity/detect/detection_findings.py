@@ -92,12 +92,13 @@ class DetectionFindings:
             yield Finding("lost class", "all images", f"all {self._tally.image_count} images: {told}", severity=5.0)
 
     def _one_sided_images(self) -> Iterator[Finding]:
+        count = self._tally.image_count
         sides = {"reference": self._tally.reference, "candidate": self._tally.candidate}
+        shown = {name: np.bincount(side.images, minlength=count) for name, side in sides.items()}
         for number in self._tally.one_sided_images.tolist():
             image = self._images[number].name
-            counts = {name: int(np.count_nonzero(side.images == number)) for name, side in sides.items()}
-            empty, other = sorted(counts, key=lambda name: counts[name])
-            told = f"the {empty} shows nothing, the {other} {counts[other]} detections"
+            empty, other = sorted(shown, key=lambda name: int(shown[name][number]))
+            told = f"the {empty} shows nothing, the {other} {shown[other][number]} detections"
             yield Finding("one-sided image", image, f"{image}: {told}", severity=4.0)
 
     def _one_sided(self) -> tuple[Finding, ...]:
