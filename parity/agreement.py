@@ -27,7 +27,7 @@ class Figure:
     Attributes
     ----------
     name
-        Such as ``missed_share``; docs/decoding.md has them all.
+        Such as ``missed_share``; ``parity.detect.figures`` has them all.
     value
         None where there was nothing to measure it on.
     unit
@@ -136,7 +136,7 @@ class DecodedRecord:
     figures
         All figures, those that fail first.
     findings
-        The worst ones; ``finding_count`` says how many there were.
+        The worst ones; ``finding_count`` says how many there were, ``finding_counts`` how many of each kind.
     images
         The worst images by agreement.
     reasons
@@ -150,6 +150,7 @@ class DecodedRecord:
     figures: tuple[JudgedFigure, ...]
     findings: tuple[Finding, ...] = ()
     finding_count: int = 0
+    finding_counts: dict[str, int] = field(default_factory=dict)
     images: tuple[ImageAgreement, ...] = ()
     classes: tuple[ClassAgreement, ...] = ()
     reasons: tuple[str, ...] = ()

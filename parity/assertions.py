@@ -8,9 +8,10 @@ import numpy as np
 
 from parity.compare import compare_tensors, reference_rms
 from parity.decoded import Task
+from parity.detect.detection_observe import DetectionOptions
 from parity.detect.figures import FIGURES
-from parity.detect.gates import Gate, default_gates, judge_figures
-from parity.detect.given import compare_detections
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
+from parity.detect.given import measure_detections
 from parity.detect.message import agreement_message, gate_sentence
 from parity.errors import AgreementError, ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
@@ -129,7 +130,7 @@ def assert_detections_agree(
     StructureError
         They cannot be compared, or they agree on data that shows nothing: no detection anywhere.
     ParityError
-        A gate on a figure that there is not.
+        A gate on a figure that there is not, or that is not two limits; a precision that there is not.
 
     Examples
     --------
@@ -139,17 +140,22 @@ def assert_detections_agree(
     >>> assert_detections_agree(reference, {**reference, "scores": [0.9001, 0.7999]}, precision="fp16")
     """
     __tracebackhide__ = True
-    measured = compare_detections(
-        reference, candidate, score_threshold=score_threshold, match_iou=match_iou, class_names=class_names
+    standing = _gates_of(gates or {}, _known(precision))
+    options = DetectionOptions(
+        score_threshold=score_threshold,
+        match_iou=match_iou,
+        class_names=tuple(class_names),
+        told=told_limits(standing),
     )
-    judged = judge_figures(measured.figures, _gates_of(gates or {}, Precision(precision)))
+    measured = measure_detections(reference, candidate, options)
+    judged = judge_figures(measured.figures, standing)
     new, old = _flaws_of(measured)
     if new or any(one.verdict is Verdict.FAIL for one in judged):
         message = agreement_message(
             Task.DETECTION,
             judged,
             measured.findings,
-            sum(measured.finding_counts.values()) or len(measured.findings),
+            measured.finding_counts,
             reasons=new,
             place=f"assert_detections_agree / {precision} / {name}",
             next_command="parity.compare_detections(reference, candidate, ...) for all figures and findings",
@@ -165,8 +171,21 @@ def _gates_of(given: Mapping[str, tuple[float | None, float | None]], precision:
     known = {spec.name for spec in FIGURES[Task.DETECTION]}
     if unknown := sorted(given.keys() - known):
         raise ParityError(f"gates: {', '.join(unknown)} is no figure; expected one of {', '.join(sorted(known))}")
-    own = [Gate(figure, low, high, "given by the caller") for figure, (low, high) in given.items()]
+    own = [Gate(figure, *_limits(figure, limits), "given by the caller") for figure, limits in given.items()]
     return (*default_gates(Task.DETECTION, precision), *own)
+
+
+def _limits(figure: str, given: object) -> tuple[float | None, float | None]:
+    match given:
+        case (None | int() | float() as low, None | int() | float() as high) if (low, high) != (None, None):
+            return low, high
+    raise ParityError(f"gates: {figure}: found {given!r}; expected the least and the most, such as (None, 0.02)")
+
+
+def _known(precision: str) -> Precision:
+    if precision not in set(Precision):
+        raise ParityError(f"precision is {precision!r}; expected one of {', '.join(Precision)}")
+    return Precision(precision)
 
 
 def _flaws_of(measured: Measured) -> tuple[list[str], list[str]]:

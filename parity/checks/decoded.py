@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from parity.agreement import DecodedRecord
 from parity.case.regions import matches
-from parity.checks.decoded_text import many, summary
+from parity.checks.decoded_text import finding_kinds, many, summary
 from parity.decode import NmsSettings
 from parity.decoded import Task
 from parity.detect.classification import ClassificationAgreement
 from parity.detect.detection import DetectionAgreement, DetectionOptions
-from parity.detect.gates import Gate, default_gates, judge_figures
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
 from parity.detect.lanes import LaneAgreement
 from parity.detect.message import gate_sentence
 from parity.detect.segmentation import SegmentationAgreement
@@ -75,7 +75,7 @@ class DecodedCheck:
     ) -> None:
         self._decoding = decoding
         self._gates = gates_of(decoding, precision, variant)
-        self._agreement: Agreement[Any] = agreement or open_agreement(decoding)
+        self._agreement: Agreement[Any] = agreement or open_agreement(decoding, self._gates)
         self._feeds: set[int] = set()
         self._flawed_feeds: dict[str, int] = {}
         self._notes: dict[str, None] = {}
@@ -117,12 +117,14 @@ class DecodedCheck:
 
     def _record(self, measured: Measured, judged: Sequence[JudgedFigure], reasons: tuple[str, ...]) -> DecodedRecord:
         image_count = max(IMAGE_COUNT, self._decoding.picture_count)
+        kinds = finding_kinds(measured)
         return DecodedRecord(
             task=str(self._decoding.task),
             decoder=decoder_name(self._decoding),
             figures=tuple(sorted(judged, key=_rank)),
             findings=measured.findings[:FINDING_COUNT],
-            finding_count=sum(measured.finding_counts.values()) or len(measured.findings),
+            finding_count=sum(kinds.values()),
+            finding_counts=kinds,
             images=measured.images[:image_count],
             classes=measured.classes,
             reasons=reasons,
@@ -146,11 +148,11 @@ def gates_of(decoding: Decoding, precision: Precision, variant: str) -> tuple[Ga
     return tuple(gates.values())
 
 
-def open_agreement(decoding: Decoding) -> Agreement[Any]:
-    """Return what measures the agreement of a case's task."""
+def open_agreement(decoding: Decoding, gates: Sequence[Gate] = ()) -> Agreement[Any]:
+    """Return what measures the agreement of a case's task, and tells what gates do not allow."""
     match decoding.task:
         case Task.DETECTION:
-            return DetectionAgreement(_detection_options(decoding))
+            return DetectionAgreement(_detection_options(decoding, gates))
         case Task.CLASSIFICATION:
             return ClassificationAgreement(decoding.class_names, small_margin=decoding.small_margin)
         case Task.LANES:
@@ -159,12 +161,13 @@ def open_agreement(decoding: Decoding) -> Agreement[Any]:
             return SegmentationAgreement(decoding.class_names, small_margin=decoding.small_margin)
 
 
-def _detection_options(decoding: Decoding) -> DetectionOptions:
+def _detection_options(decoding: Decoding, gates: Sequence[Gate]) -> DetectionOptions:
     options = DetectionOptions(
         score_threshold=decoding.score_threshold,
         match_iou=decoding.match_iou,
         borderline_cap=decoding.borderline_cap,
         class_names=decoding.class_names,
+        told=told_limits(gates),
     )
     settings = decoding.settings
     if not isinstance(settings, NmsSettings):

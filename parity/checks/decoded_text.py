@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 def summary(task: Task, measured: Measured) -> str:
     """Return one line on what both sides say, such as ``3 of 512 detections missed, 1 class flip, AP50 0.994``."""
     values = {figure.name: figure.value for figure in measured.figures if figure.value is not None}
-    kinds = measured.finding_counts or Counter(finding.kind for finding in measured.findings)
-    return ", ".join(_PARTS[task](values, kinds))
+    return ", ".join(_PARTS[task](values, finding_kinds(measured)))
+
+
+def finding_kinds(measured: Measured) -> dict[str, int]:
+    """Return how many findings there are of each kind."""
+    return dict(measured.finding_counts or Counter(finding.kind for finding in measured.findings))
 
 
 def _detection_parts(values: Values, kinds: Mapping[str, int]) -> list[str]:

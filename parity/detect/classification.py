@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _SHOWN = 5
 """How many classes are the top ones."""
 _SEED = 0
+# One or two images may be hard.
+_FEWEST_TRUE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,16 @@ class ClassificationAgreement:
             return "In every image the reference's first two scores are equal: its first class means nothing."
         if len(self._seen) > 1 and not self._varies:
             return "The reference gives the same scores for every image: give images that differ."
-        return ""
+        return self._useless_truth()
+
+    def _useless_truth(self) -> str:
+        known = [seen for seen in self._seen if seen.truth >= 0]
+        if len(known) < _FEWEST_TRUE or any(seen.first == seen.truth for seen in known):
+            return ""
+        return (
+            f"The reference itself is right in none of {len(known)} annotated images: a drop from there shows nothing; "
+            f"look whether the annotations number classes as the model does."
+        )
 
     def _notes(self) -> Iterator[str]:
         firsts = {seen.first for seen in self._seen}

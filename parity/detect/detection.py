@@ -29,6 +29,8 @@ __all__ = ["DetectionAgreement", "DetectionOptions"]
 
 # Two detections may be equal by chance, or be one object seen twice; three that are tell of a model that sees nothing.
 _FEWEST_TO_VARY = 3
+# A detector that is right by chance alone stays below; so does one that is held against another one's annotations.
+_LEAST_TRUE_AP50 = 0.01
 
 
 class DetectionAgreement:
@@ -73,23 +75,32 @@ class DetectionAgreement:
             findings=findings.worst(),
             images=image_agreements(found, self._images),
             classes=class_agreements(found, self._options.class_names, class_ap),
-            degenerate=self._degenerate(found),
+            degenerate=self._degenerate(found, values.get("true_ap50_reference")),
             flaws=dict(self._flaws),
             notes=tuple(self._notes(found)),
             finding_counts=findings.counts(),
         )
 
-    def _degenerate(self, found: Tally) -> str:
+    def _degenerate(self, found: Tally, true_ap50: float | None) -> str:
         count = len(self._images)
         if not count:
             return "No image was compared."
         if not len(found.reference) and not len(found.candidate):
             limit = f"a score of {self._options.score_threshold:g} or more"
             return f"Neither side shows anything with {limit} in any of {count} images: that is no agreement."
-        if self._accuracy.true_reference and not self._accuracy.object_count:
-            known = len(self._accuracy.true_reference)
+        return self._useless_truth(true_ap50) or _sameness(found)
+
+    def _useless_truth(self, true_ap50: float | None) -> str:
+        """Return why accuracy shows nothing, as a sentence; empty where it does, or where there are no annotations."""
+        known, objects = len(self._accuracy.true_reference), self._accuracy.object_count
+        if known and not objects:
             return f"The annotations hold no object in any of {known} images: accuracy against them shows nothing."
-        return _sameness(found)
+        if true_ap50 is None or true_ap50 >= _LEAST_TRUE_AP50 or objects < _FEWEST_TO_VARY:
+            return ""
+        return (
+            f"The reference itself is right on none of {objects} annotated objects (AP50 {true_ap50:.3f}): a drop from "
+            f"there shows nothing; look whether classes and pixels of the annotations are the detector's."
+        )
 
     def _notes(self, found: Tally) -> Iterator[str]:
         known, count = len(self._accuracy.true_reference), len(self._images)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Fewer points have no rank correlation worth the name.
 _FEWEST_RANKS = 3
+# FP8, the coarsest format, has a step of 1/16 below 1: scores that differ by twice that cannot all become one.
+_VARYING_SCORES = 0.125
 
 
 def count_values(tally: Tally) -> Values:
@@ -45,6 +47,8 @@ def count_values(tally: Tally) -> Values:
         # A detection that crosses a threshold is on one side alone; where all of both sides do, that is all of them.
         "borderline_share": share(min(borderline, larger), larger),
         "absent_class_count": len(tally.absent_rows),
+        "lost_class_count": len(tally.lost_classes),
+        "one_sided_image_count": len(tally.one_sided_images),
         "f1": share(2 * paired, len(reference) + len(candidate)),
         "empty_image_count": int(np.count_nonzero(_per_image(tally, reference) + _per_image(tally, candidate) == 0)),
     }
@@ -54,6 +58,7 @@ def pair_values(tally: Tally) -> Values:
     """Return the figures of pairs of one class; None where there are no pairs."""
     same = tally.same
     steps = np.abs(same.score_steps)
+    scores, other_scores = tally.reference.rows.scores[same.reference], tally.candidate.rows.scores[same.candidate]
     mask_ious, similarities = (part[~np.isnan(part)] for part in (same.mask_ious, same.similarities))
     return {
         "iou_mean": _mean(same.ious),
@@ -66,9 +71,8 @@ def pair_values(tally: Tally) -> Values:
         "score_difference_p99": _percentile(steps, 99),
         "score_difference_max": _percentile(steps, 100),
         "score_bias": _mean(same.score_steps),
-        "score_rank_correlation": _rank_correlation(
-            tally.reference.rows.scores[same.reference], tally.candidate.rows.scores[same.candidate]
-        ),
+        "score_value_count": _value_count(scores, other_scores),
+        "score_rank_correlation": _rank_correlation(scores, other_scores),
         "mask_iou_mean": _mean(mask_ious),
         "mask_iou_min": _percentile(mask_ious, 0),
         "oks_mean": _mean(similarities),
@@ -161,6 +165,13 @@ def _mean(values: Floats) -> float | None:
 
 def _percentile(values: Floats, percent: float) -> float | None:
     return float(np.percentile(values, percent)) if len(values) else None
+
+
+def _value_count(first: Floats, second: Floats) -> int | None:
+    """Return how many different scores ``second`` has; None where those of ``first`` hardly differ."""
+    if len(first) < _FEWEST_RANKS or np.ptp(first) < _VARYING_SCORES:
+        return None
+    return len(np.unique(second))
 
 
 def _rank_correlation(first: Floats, second: Floats) -> float | None:

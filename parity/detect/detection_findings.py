@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from parity.detect.detection_observe import State
 from parity.detect.wording import class_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
-
-MOVED_IOU = 0.99
-"""The IoU under which a pair is told as moved."""
-SCORE_STEP = 0.01
-"""The score difference above which a pair is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +64,7 @@ class DetectionFindings:
 
     def counts(self) -> dict[str, int]:
         """Return how many findings there are of each kind."""
-        counts = {"empty": 1} if self._one_sided() else {}
+        counts = dict(Counter(finding.kind for finding in self._gone()))
         for kind in self._kinds:
             if len(kind.rows):
                 counts[kind.name] = counts.get(kind.name, 0) + len(kind.rows)
@@ -81,7 +77,29 @@ class DetectionFindings:
         rows = np.concatenate([kind.rows for kind in self._kinds])
         order = np.argsort(-severities, kind="stable")[: self._options.max_findings]
         told = (self._finding(self._kinds[which[at]], int(rows[at]), float(severities[at])) for at in order)
-        return (*self._one_sided(), *told)
+        return (*self._gone(), *told)[: self._options.max_findings]
+
+    def _gone(self) -> tuple[Finding, ...]:
+        """Return what is missing whole, which says more than what is missing of it."""
+        empty = self._one_sided()
+        return empty or (*self._lost_classes(), *self._one_sided_images())
+
+    def _lost_classes(self) -> Iterator[Finding]:
+        rows = self._tally.reference.rows
+        for number in self._tally.lost_classes.tolist():
+            name, count = class_name(self._options.class_names, number), int(np.count_nonzero(rows.classes == number))
+            told = f"the candidate has none of the reference's {count} detections of {name!r}"
+            yield Finding("lost class", "all images", f"all {self._tally.image_count} images: {told}", severity=5.0)
+
+    def _one_sided_images(self) -> Iterator[Finding]:
+        count = self._tally.image_count
+        sides = {"reference": self._tally.reference, "candidate": self._tally.candidate}
+        shown = {name: np.bincount(side.images, minlength=count) for name, side in sides.items()}
+        for number in self._tally.one_sided_images.tolist():
+            image = self._images[number].name
+            empty, other = sorted(shown, key=lambda name: int(shown[name][number]))
+            told = f"the {empty} shows nothing, the {other} {shown[other][number]} detections"
+            yield Finding("one-sided image", image, f"{image}: {told}", severity=4.0)
 
     def _one_sided(self) -> tuple[Finding, ...]:
         counts = {"reference": len(self._tally.reference), "candidate": len(self._tally.candidate)}
@@ -102,7 +120,9 @@ class DetectionFindings:
             candidate.having(State.DUPLICATE),
         )
         absent = np.isin(extra, self._absent)
-        moved, changed = same.ious < MOVED_IOU, np.abs(same.score_steps) > SCORE_STEP
+        limits = self._options.told
+        moved = (same.ious < limits.iou) | (same.shifts > limits.shift)
+        changed = np.abs(same.score_steps) > limits.score_step
         strength = np.maximum(scores[same.reference], other_scores[same.candidate])
         flip_strength = np.maximum(scores[flips.reference], other_scores[flips.candidate])
         near, other_near = reference.having(State.BORDERLINE), candidate.having(State.BORDERLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldLimits:
+    """From where on the difference of a pair is told as a finding.
+
+    Attributes
+    ----------
+    iou
+        The IoU under which a pair is told as moved.
+    score_step
+        The score difference above which a pair is told.
+    shift
+        Pixels of the farthest corner above which a pair is told as moved, whatever its IoU.
+    """
+
+    iou: float = 0.99
+    score_step: float = 0.01
+    shift: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +64,8 @@ class DetectionOptions:
         May be empty: then classes are told by their numbers.
     max_findings
         How many findings are kept, the worst ones.
+    told
+        From where on differences of pairs are findings.
     """
 
     score_threshold: float = 0.25
@@ -53,6 +75,7 @@ class DetectionOptions:
     borderline_cap: float = 0.02
     class_names: tuple[str, ...] = ()
     max_findings: int = 200
+    told: ToldLimits = ToldLimits()
 
 
 class State(IntEnum):

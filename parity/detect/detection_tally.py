@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows", PairRows, SideRows)
 
 _ROUTINE_PERCENT = 99.0
+# One or two that are gone are misses like others; three of one class, or of one image, and nothing of the kind is left,
+# are no drift.
+_FEWEST_GONE = 3
 _NOTHING = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, np.int64))
 
 
@@ -77,6 +80,22 @@ class Tally:
         known = np.isin(rows.classes, np.unique(self.reference.rows.classes))
         return np.flatnonzero(~known & (rows.states != State.BORDERLINE))
 
+    @property
+    def lost_classes(self) -> Integers:
+        """Return the classes of which the reference shows three detections or more that are gone, and none is left."""
+        rows = self.reference.rows
+        gone, counts = np.unique(rows.classes[_is_gone(rows) | (rows.states == State.FLIPPED)], return_counts=True)
+        return gone[(counts >= _FEWEST_GONE) & ~np.isin(gone, rows.classes[rows.states == State.PAIRED])]
+
+    @property
+    def one_sided_images(self) -> Integers:
+        """Return the images in which a side shows three detections or more that are gone, and the other side none."""
+        sides = (self.reference, self.candidate)
+        shown = [np.bincount(side.images, minlength=self.image_count) for side in sides]
+        gone = [np.bincount(side.images[_is_gone(side.rows)], minlength=self.image_count) for side in sides]
+        is_lost, is_made_up = (gone[0] >= _FEWEST_GONE) & (shown[1] == 0), (gone[1] >= _FEWEST_GONE) & (shown[0] == 0)
+        return np.flatnonzero(is_lost | is_made_up)
+
 
 def tally(options: DetectionOptions, seen: Sequence[Observation]) -> Tally:
     """Lay observations end to end, and settle what became of each detection.
@@ -119,6 +138,12 @@ def _limits(options: DetectionOptions, same: PairRows) -> tuple[float, float]:
     # Where nothing was paired, no drift is known that could excuse anything.
     routine = [float(np.percentile(part, _ROUTINE_PERCENT)) if len(part) else 0.0 for part in drift]
     return min(routine[0], options.borderline_cap), min(routine[1], options.borderline_cap)
+
+
+def _is_gone(rows: SideRows) -> NDArray[np.bool_]:
+    """Return (n,) whether the other side has nothing there, under its threshold neither."""
+    is_gone: NDArray[np.bool_] = (rows.states == State.ALONE) & np.isnan(rows.weak_scores)
+    return is_gone
 
 
 def _settle(

@@ -70,6 +70,24 @@ _DETECTION = (
     FigureSpec(
         "absent_class_count", "count", Better.LOWER, "detections of a class that the reference shows in no image"
     ),
+    FigureSpec(
+        "lost_class_count",
+        "count",
+        Better.LOWER,
+        "classes of which three detections or more of the reference are gone and the candidate has none",
+    ),
+    FigureSpec(
+        "one_sided_image_count",
+        "count",
+        Better.LOWER,
+        "images in which one side shows three detections or more, and the other nothing there at any score",
+    ),
+    FigureSpec(
+        "score_value_count",
+        "count",
+        Better.NEITHER,
+        "different scores that the candidate gives to pairs, where the reference's differ by 0.125 or more",
+    ),
     FigureSpec("score_rank_correlation", "correlation", Better.HIGHER, "Spearman's, over the scores of all pairs"),
     FigureSpec("f1", "share", Better.HIGHER, "twice the pairs of one class over the detections of both sides"),
     FigureSpec("empty_image_count", "count", Better.NEITHER, "images in which neither side shows anything"),
@@ -169,6 +187,12 @@ _SEGMENTATION = (
         "mean overlap of a class's pixels, over all classes that either side has",
     ),
     FigureSpec("class_iou_min", "iou", Better.HIGHER, "the same, the worst class"),
+    FigureSpec(
+        "lost_class_count",
+        "count",
+        Better.LOWER,
+        "classes of a thousandth of the pixels or more of which none is left in its place",
+    ),
     FigureSpec(
         "boundary_flip_share", "share", Better.LOWER, "pixels whose class changed where the reference was not sure"
     ),

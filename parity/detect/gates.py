@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from parity.agreement import Figure, JudgedFigure
 from parity.decoded import Task
+from parity.detect.detection_observe import ToldLimits
 from parity.tolerance import Precision
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,19 @@ class _Allowance:
 #   tf32 0.999 0.999 0.001 0.000    fp16 0.996 0.990 0.001 0.000    bf16 0.976 0.944 0.003 0.000
 #   int8 0.982 0.966 0.018 0.002    fp8  0.948 0.916 0.022 0.000
 _ALLOWANCES = {
-    Precision.FP32: _Allowance(0.0, 0.99, 0.99, 0.01, 0.01, 0.001, 0.5, 0.0, "another order of the same sums"),
-    Precision.TF32: _Allowance(0.005, 0.98, 0.95, 0.01, 0.03, 0.005, 1.0, 0.001, "10-bit mantissas in products"),
-    Precision.FP16: _Allowance(0.005, 0.98, 0.95, 0.01, 0.03, 0.005, 1.0, 0.001, "10-bit mantissas"),
+    Precision.FP32: _Allowance(0.0, 0.99, 0.99, 0.001, 0.005, 0.001, 0.5, 0.0, "another order of the same sums"),
+    Precision.TF32: _Allowance(0.005, 0.98, 0.95, 0.005, 0.03, 0.005, 1.0, 0.001, "10-bit mantissas in products"),
+    Precision.FP16: _Allowance(0.005, 0.98, 0.95, 0.005, 0.03, 0.005, 1.0, 0.001, "10-bit mantissas"),
     Precision.BF16: _Allowance(0.02, 0.95, 0.85, 0.02, 0.1, 0.01, 3.0, 0.01, "7-bit mantissas"),
     Precision.INT8: _Allowance(0.05, 0.9, 0.75, 0.05, 0.25, 0.02, 6.0, 0.03, "255 levels a tensor"),
     Precision.FP8: _Allowance(0.05, 0.9, 0.7, 0.05, 0.3, 0.02, 8.0, 0.04, "3-bit mantissas"),
 }
 
 _BORDERLINE = 0.02
+_RARE_CLASS = "a rare class may be lost whole and be a small share of all"
+_OVERLAPS = ("iou_mean", "iou_p5", "iou_min")
+_SCORE_STEPS = ("score_difference_mean", "score_difference_p99", "score_difference_max", "score_bias")
+_SHIFTS = ("corner_shift_p50", "corner_shift_p99", "corner_shift_max")
 
 
 def default_gates(task: Task, precision: Precision) -> tuple[Gate, ...]:
@@ -116,11 +121,30 @@ def _verdict(value: float | None, gate: Gate) -> Verdict:
     return Verdict.PASS if low <= value <= high else Verdict.FAIL
 
 
+def told_limits(gates: Sequence[Gate]) -> ToldLimits:
+    """Return from where on differences of pairs are told, so that whatever a gate does not allow has a finding."""
+    usual, standing = ToldLimits(), {gate.figure: gate for gate in gates}
+    overlaps = [gate.minimum for name in _OVERLAPS if (gate := standing.get(name)) and gate.minimum is not None]
+    return ToldLimits(
+        iou=max([usual.iou, *overlaps]),
+        score_step=min([usual.score_step, *_limits(standing, _SCORE_STEPS)]),
+        shift=min([usual.shift, *_limits(standing, _SHIFTS)]),
+    )
+
+
+def _limits(gates: Mapping[str, Gate], names: Sequence[str]) -> Iterator[float]:
+    """Yield how far from 0 gates on these figures allow them to be."""
+    for gate in (gates[name] for name in names if name in gates):
+        yield from (abs(limit) for limit in (gate.minimum, gate.maximum) if limit is not None)
+
+
 def _detection_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     lost = ("missed_share", "extra_share", "class_flip_share", "duplicate_share")
     return (
         *(Gate(name, None, allowed.lost, why) for name in lost),
         Gate("absent_class_count", None, 0.0, "a class that the reference never shows is made up"),
+        Gate("lost_class_count", None, 0.0, _RARE_CLASS),
+        Gate("one_sided_image_count", None, 0.0, "an image may be lost whole and be a small share of all"),
         _small_share("borderline_share", "drift over a threshold excuses single detections, not many"),
         Gate("iou_mean", allowed.iou_mean, None, why),
         Gate("iou_p5", allowed.iou_p5, None, why),
@@ -162,6 +186,7 @@ def _segmentation_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
             only_if_measured=True,
         ),
         Gate("class_iou_mean", allowed.iou_mean, None, why),
+        Gate("lost_class_count", None, 0.0, _RARE_CLASS),
     )
 
 
@@ -169,6 +194,7 @@ def _score_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     return (
         Gate("score_bias", -allowed.score_bias, allowed.score_bias, why),
         Gate("score_difference_p99", None, allowed.score_p99, why),
+        Gate("score_value_count", 2.0, None, "one score for everything ranks nothing", only_if_measured=True),
     )
 
 

@@ -51,7 +51,8 @@ def compare_detections(
     Raises
     ------
     StructureError
-        The sides cannot be compared: different numbers of images, missing keys, lengths that do not fit.
+        The sides cannot be compared: different numbers of images, missing keys, lengths that do not fit, classes that
+        are no whole numbers; or a threshold is not 0 to 1.
 
     Examples
     --------
@@ -61,12 +62,22 @@ def compare_detections(
     >>> {figure.name: figure.value for figure in measured.figures}["class_flip_share"]
     1.0
     """
+    options = DetectionOptions(score_threshold=score_threshold, match_iou=match_iou, class_names=tuple(class_names))
+    return measure_detections(reference, candidate, options)
+
+
+def measure_detections(
+    reference: Given | Sequence[Given], candidate: Given | Sequence[Given], options: DetectionOptions
+) -> Measured:
+    """Measure as ``compare_detections`` does, by options of one's own."""
+    for name in ("score_threshold", "match_iou"):
+        if not 0.0 <= (limit := getattr(options, name)) <= 1.0:
+            raise StructureError(f"{name} is {limit:g}; expected 0 to 1")
     first, second = _images(reference), _images(candidate)
     if len(first) != len(second):
         raise StructureError(
             f"the reference has {len(first)} images and the candidate {len(second)}; give both the same"
         )
-    options = DetectionOptions(score_threshold=score_threshold, match_iou=match_iou, class_names=tuple(class_names))
     agreement = DetectionAgreement(options)
     for number, (expected, actual) in enumerate(zip(first, second, strict=True)):
         sides = _read(expected, f"image {number} of the reference"), _read(actual, f"image {number} of the candidate")
@@ -86,7 +97,7 @@ def _read(given: object, where: str) -> Detections:
     if not isinstance(given, Mapping) or any(key not in given for key in _KEYS):
         found = ", ".join(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
         raise StructureError(f"{where}: found {found or 'nothing'}; expected Detections, or {', '.join(_KEYS)} by name")
-    boxes, scores, classes = (np.asarray(given[key]) for key in _KEYS)
+    boxes, scores, classes = (_numbers(given[key], f"{where}: {key}") for key in _KEYS)
     count = len(scores) if scores.ndim == 1 else -1
     # An image of nothing may come as an empty list.
     boxes = boxes.reshape(0, 4) if not boxes.size else boxes
@@ -94,7 +105,18 @@ def _read(given: object, where: str) -> Detections:
         raise StructureError(
             f"{where}: boxes {boxes.shape}, scores {scores.shape}, classes {classes.shape}; expected (n, 4), (n,), (n,)"
         )
-    return _clean(boxes.astype(np.float64), scores.astype(np.float64), classes.astype(np.int64))
+    if not np.array_equal(classes, np.floor(classes)):
+        first = classes[classes != np.floor(classes)][0]
+        raise StructureError(f"{where}: classes: found {first:g}; expected whole numbers, counted from 0")
+    return _clean(boxes, scores, classes.astype(np.int64))
+
+
+def _numbers(given: object, where: str) -> np.ndarray:
+    """Return values as float64, which holds every class number there is."""
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise StructureError(f"{where}: found what is no array of numbers ({error}); expected numbers alone") from error
 
 
 def _clean(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> Detections:

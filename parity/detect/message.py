@@ -27,7 +27,7 @@ def agreement_message(
     task: Task,
     judged: Sequence[JudgedFigure],
     findings: Sequence[Finding],
-    finding_count: int,
+    finding_counts: Mapping[str, int],
     *,
     reasons: Sequence[str] = (),
     place: str,
@@ -40,9 +40,9 @@ def agreement_message(
     judged
         All figures; those that fail make the first part, counts and shares the second.
     findings
-        The worst ones, worst first; the first three make the third part.
-    finding_count
-        How many there were.
+        The worst ones, worst first; the first three make the third part, and one with a box if none of them has.
+    finding_counts
+        How many there were of each kind.
     reasons
         Sentences on what is wrong besides the figures, such as rows that make no sense.
     place
@@ -51,8 +51,8 @@ def agreement_message(
         What to run next.
     """
     values = {one.figure.name: one.figure.value for one in judged if one.figure.value is not None}
-    lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_many(finding_count, 'finding')}"]
-    for finding in findings[:_SHOWN_FINDINGS]:
+    lines = [_what(task, judged, reasons), f"{_mismatch(task, values)}; {_kinds(finding_counts)}"]
+    for finding in _shown(findings):
         lines += _finding_lines(finding)
     if not findings:
         lines.append("worst: no single image stands out")
@@ -74,6 +74,12 @@ def gate_sentence(judged: JudgedFigure) -> str:
 def _what(task: Task, judged: Sequence[JudgedFigure], reasons: Sequence[str]) -> str:
     failures = [gate_sentence(one) for one in judged if one.verdict is Verdict.FAIL]
     return " ".join([f"The {_THINGS[task]} differ from the reference's.", *reasons, *failures])
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    """Return how many findings there are and of which kinds, such as ``155 findings (153 moved, 2 missed)``."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return _many(sum(counts.values()), "finding") + (f" ({kinds})" if kinds else "")
 
 
 def _mismatch(task: Task, values: Values) -> str:
@@ -110,9 +116,21 @@ def _points(values: Values) -> tuple[float, float, str]:
 _COUNTS = {Task.DETECTION: _detections, Task.CLASSIFICATION: _images, Task.LANES: _points}
 
 
+def _shown(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the first findings; where what is lost whole takes all places, one that shows a box as well."""
+    first, rest = findings[:_SHOWN_FINDINGS], findings[_SHOWN_FINDINGS:]
+    if any(_has_box(finding) for finding in first):
+        return [*first]
+    return [*first, *[finding for finding in rest if _has_box(finding)][:1]]
+
+
+def _has_box(finding: Finding) -> bool:
+    return finding.reference is not None or finding.candidate is not None
+
+
 def _finding_lines(finding: Finding) -> list[str]:
     lines = [f"worst: {finding.text}"]
-    if finding.reference is None and finding.candidate is None:
+    if not _has_box(finding):
         return lines
     return [*lines, _box_line("reference", finding.reference), _box_line("candidate", finding.candidate)]
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LABEL_LIMIT = 1024
 """How many classes a map may tell apart: the counts of both sides' labels are kept as a table."""
 _FINDINGS_AN_IMAGE = 5
+# Of a class of fewer pixels a small object's edges are all there is.
+_LEAST_SHARE = 0.001
 _NO_MARGINS = "The reference gives labels without scores: every pixel whose class changed counts as one it was sure of."
 
 
@@ -97,6 +99,7 @@ class SegmentationAgreement:
         boundary = sum(seen.boundary_flips for seen in self._seen)
         ious = _class_ious(self._table)
         known = ious[~np.isnan(ious)]
+        lost = np.flatnonzero((ious == 0) & (self._table.sum(axis=1) >= max(_LEAST_SHARE * pixels, 1)))
         return Measured(
             figures=figures_of(
                 Task.SEGMENTATION,
@@ -105,11 +108,12 @@ class SegmentationAgreement:
                     "pixel_agreement": share(pixels - flips, pixels),
                     "class_iou_mean": float(known.mean()) if known.size else None,
                     "class_iou_min": float(known.min()) if known.size else None,
+                    "lost_class_count": len(lost),
                     "boundary_flip_share": share(boundary, pixels),
                     "flip_share": share(flips - boundary, pixels),
                 },
             ),
-            findings=worst_findings(self._findings),
+            findings=worst_findings([*self._findings, *self._lost_classes(lost)]),
             images=least_agreeing(map(_image_agreement, self._seen)),
             classes=tuple(self._class_rows(ious)),
             degenerate=self._degenerate(),
@@ -132,6 +136,12 @@ class SegmentationAgreement:
             text = f"{image.name}: {count} pixels ({part:.2%}) of {old!r} became {new!r}"
             # Flips with a clear margin come before those at boundaries, however many these are.
             yield Finding(kind, image.name, text, severity=part + (kind == "pixel flip"))
+
+    def _lost_classes(self, lost: Integers) -> Iterator[Finding]:
+        for number in lost.tolist():
+            name, count = class_name(self._names, number), int(self._table[number].sum())
+            text = f"all {len(self._seen)} images: none of the reference's {count} pixels of {name!r} is one any more"
+            yield Finding("lost class", "all images", text, severity=5.0)
 
     def _class_rows(self, ious: NDArray[np.float64]) -> Iterator[ClassAgreement]:
         for number in np.flatnonzero(~np.isnan(ious)).tolist():

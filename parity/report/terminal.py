@@ -242,6 +242,8 @@ def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
     is_whole = outcome.verdict is Verdict.ERROR or outcome.layers or outcome.check == _BASELINE
     first, *more = (_own_lines(outcome)[:_MAX_MESSAGE_LINES] if is_whole else []) or [outcome.headline]
     lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
+    if outcome.verdict is Verdict.FAIL and outcome.decoded and outcome.decoded.findings:
+        lines.append(f"    worst: {outcome.decoded.findings[0].text}")
     lines += [f"    {line}" for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]
     lines += [f"    left out: {note}" for note in outcome.diagnosis_notes]
     if outcome.replay:

@@ -52,8 +52,8 @@ def _decoded_text(outcome: Outcome, record: DecodedRecord, command: str) -> str:
     others = [reason for reason in record.reasons if reason not in said]
     if not said:
         return "\n".join([*others, f"in: {place}", f"next: {command}"])
-    task, figures, count = Task(record.task), record.figures, record.finding_count
-    text = agreement_message(task, figures, record.findings, count, place=place, next_command=command)
+    task, figures, kinds = Task(record.task), record.figures, record.finding_counts
+    text = agreement_message(task, figures, record.findings, kinds, place=place, next_command=command)
     return "\n".join([text, *(f"also {reason}" for reason in others)])
 
 

@@ -116,7 +116,7 @@ def test_weak_detections_explain_what_lies_at_the_threshold() -> None:
         rows = [[20 * i, 0, 20 * i + 15, 15] for i in range(100)]
         return {"boxes": rows, "scores": [score, *(np.linspace(0.5, 0.9, 99) + drift)], "classes": [0] * 100}
 
-    assert_detections_agree(at(0.251), at(0.248, drift=-0.003), score_threshold=0.25)
+    assert_detections_agree(at(0.251), at(0.248, drift=-0.003), score_threshold=0.25, precision="fp16")
     cut = {key: rows[1:] for key, rows in at(0.248, drift=-0.003).items()}
     assert "missed_share is 0.01" in failure(cut, at(0.4))
 
@@ -127,6 +127,37 @@ def test_an_unknown_gate_is_named_with_the_figures_there_are() -> None:
 
 
 NOTHING = {"boxes": [], "scores": [], "classes": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gates": {"missed_share": 0.1}}, r"gates: missed_share: found 0.1; expected the least and the most"),
+        ({"gates": {"missed_share": (None, None)}}, "expected the least and the most"),
+        ({"gates": {"missed_share": ("0", None)}}, "expected the least and the most"),
+        ({"precision": "half"}, "precision is 'half'; expected one of fp32, tf32"),
+        ({"score_threshold": 1.5}, "score_threshold is 1.5; expected 0 to 1"),
+        ({"match_iou": -1}, "match_iou is -1; expected 0 to 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_though_both_sides_are_equal(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParityError, match=words):
+        assert_detections_agree(IMAGE, IMAGE, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": [0, 1.5, 0]}, "image 0 of the candidate: classes: found 1.5; expected whole numbers"),
+        ({"classes": [0, np.nan, 0]}, "classes: found nan; expected whole numbers"),
+        ({"classes": ["cat", "dog", "cat"]}, "candidate: classes: found what is no array of numbers .*'cat'"),
+        ({"boxes": [[1, 2, 3, 4], [1, 2], [3]]}, "candidate: boxes: found what is no array of numbers"),
+        ({"scores": None}, "expected"),
+    ],
+)
+def test_values_that_are_no_numbers_or_classes_with_a_fraction_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(StructureError, match=words):
+        assert_detections_agree(IMAGE, altered(**change))
 
 
 @pytest.mark.parametrize(

@@ -174,3 +174,12 @@ def test_sides_of_different_class_counts_are_refused(first, second) -> None:
 def test_a_class_count_that_changes_between_images_is_refused() -> None:
     with pytest.raises(StructureError, match=r"img_1.png: .*expected 3"):
         measure([SURE, SURE[:2]], [SURE, SURE[:2]])
+
+
+def test_annotations_that_the_reference_never_meets_show_nothing_about_the_candidate() -> None:
+    sides = [SURE, OTHER, CLOSE]
+    wrong = measure(sides, sides, [1, 0, 2])
+    assert values(wrong)["accuracy_drop"] == 0.0
+    assert "right in none of 3 annotated images" in wrong.degenerate
+    assert not measure(sides, sides, [1, 2, 2]).degenerate
+    assert not measure(sides, sides, [1, 0, None]).degenerate

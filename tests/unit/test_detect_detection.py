@@ -10,46 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.decoded import Detections, Task
-from parity.detect.detection import DetectionAgreement, DetectionOptions
-from parity.detect.detection_findings import MOVED_IOU, SCORE_STEP
+from parity.detect.detection import DetectionAgreement
 from parity.detect.figures import FIGURES
-from parity.detect.gates import default_gates, judge_figures
-from parity.detect.protocol import ImageKey, Truth
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
+from parity.detect.protocol import Truth
 from parity.errors import StructureError
 from parity.tolerance import Precision
-from parity.verdict import Verdict
-
-NAMES = ("car", "truck", "dog", "cat")
-OPTIONS = DetectionOptions(class_names=NAMES)
-SIZE = 640
-NOTHING = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, np.int64))
-
-
-def scene(rng, count=30, classes=2):
-    """Return boxes on a grid, so that none touches another, with scores from 0.4 to 0.99."""
-    cells = rng.permutation(64)[:count]
-    near = np.stack([cells % 8, cells // 8], axis=1) * 80.0 + rng.uniform(0, 10, (count, 2))
-    boxes = np.hstack([near, near + rng.uniform(30, 60, (count, 2))])
-    return Detections(boxes, np.sort(rng.uniform(0.4, 0.99, count))[::-1], rng.integers(0, classes, count))
-
-
-REFERENCE = tuple(scene(np.random.default_rng(seed)) for seed in range(20))
-
-
-def measure(reference, candidate, truths=None, **options):
-    agreement = DetectionAgreement(replace(OPTIONS, **options))
-    for number, sides in enumerate(zip(reference, candidate, truths or [None] * len(reference), strict=True)):
-        agreement.update(ImageKey(f"street_{number}.png", number, 0, SIZE, SIZE), *sides)
-    return agreement.result()
-
-
-def values(measured):
-    return {figure.name: figure.value for figure in measured.figures}
-
-
-def failing(measured, precision=Precision.INT8):
-    judged = judge_figures(measured.figures, default_gates(Task.DETECTION, precision))
-    return {one.figure.name for one in judged if one.verdict not in (None, Verdict.PASS)}
+from tests.detector_scenes import NOTHING, REFERENCE, failing, measure, values
 
 
 def changed(change):
@@ -350,15 +317,35 @@ def test_a_duplicate_is_named():
 
 @pytest.mark.parametrize("precision", Precision)
 def test_no_gate_is_stricter_than_what_findings_tell_of(precision):
-    gates = {gate.figure: gate for gate in default_gates(Task.DETECTION, precision)}
-    assert max(gates["iou_mean"].minimum, gates["iou_p5"].minimum) <= MOVED_IOU
-    assert min(gates["score_bias"].maximum, gates["score_difference_p99"].maximum) >= SCORE_STEP
+    gates = default_gates(Task.DETECTION, precision)
+    limits = {gate.figure: gate for gate in gates}
+    told = told_limits(gates)
+    assert max(limits["iou_mean"].minimum, limits["iou_p5"].minimum) <= told.iou
+    assert min(limits["score_bias"].maximum, limits["score_difference_p99"].maximum) >= told.score_step
+
+
+@pytest.mark.parametrize(
+    ("gate", "candidate"),
+    [
+        (Gate("iou_min", 0.999, None, "strict"), replace(CLEAR, boxes=CLEAR.boxes + np.array([0.1, 0, 0, 0]))),
+        (Gate("corner_shift_max", None, 0.05, "strict"), replace(CLEAR, boxes=CLEAR.boxes + np.array([0.1, 0, 0, 0]))),
+        (Gate("score_difference_mean", None, 0.0005, "strict"), replace(CLEAR, scores=CLEAR.scores - 0.001)),
+        (Gate("score_bias", -0.0005, None, "strict"), replace(CLEAR, scores=CLEAR.scores - 0.001)),
+    ],
+    ids=lambda value: value.figure if isinstance(value, Gate) else "",
+)
+def test_what_a_strict_gate_of_a_case_does_not_allow_is_told_where_the_usual_one_would_not(gate, candidate):
+    gates = (*default_gates(Task.DETECTION, Precision.FP16), gate)
+    assert not measure([CLEAR], [candidate]).findings
+    measured = measure([CLEAR], [candidate], told=told_limits(gates))
+    assert gate.figure in {one.figure.name for one in judge_figures(measured.figures, gates) if one.verdict == "fail"}
+    assert measured.findings[0].kind in {"moved", "score"}
 
 
 def test_findings_are_capped_and_counted():
     measured = measure(REFERENCE, [NOTHING, *REFERENCE[1:]], max_findings=7)
     assert len(measured.findings) == 7
-    assert measured.finding_counts == {"missed": 30}
+    assert measured.finding_counts == {"one-sided image": 1, "missed": 30}
     assert [finding.severity for finding in measured.findings] == sorted(
         (finding.severity for finding in measured.findings), reverse=True
     )

@@ -169,7 +169,8 @@ def test_a_turned_box_moved_along_its_own_side_overlaps_by_what_is_left(box, off
     corners = turned(*box) + offset
     moved = corners + part * (corners[1] - corners[0])
     expected = (1 - part) / (1 + part)
-    assert turned_overlaps(corners[None], moved[None])[0] == pytest.approx(expected, abs=1e-6)
+    # OpenCV's corners are float32: a side of one pixel is known to 4e-6 of it where it lies at 60.
+    assert turned_overlaps(corners[None], moved[None])[0] == pytest.approx(expected, abs=1e-5)
     assert turned_overlaps(corners[None], corners[None])[0] == pytest.approx(1.0)
     assert turned_shifts(corners[None], moved[None])[0] <= part * np.linalg.norm(corners[1] - corners[0]) + 1e-9
 

@@ -26,6 +26,7 @@ from parity.checks.sameness import ALLOWANCE_DB, floor_db
 from parity.checks.triangulation import CLEAN_ENGINE_DB, MARGIN_DB
 from parity.cli import app
 from parity.decoded import Task
+from parity.detect.figures import FIGURES
 from parity.detect.gates import Gate, default_gates
 from parity.diagnosis import Diagnosis
 from parity.difference import Element, Side, TensorDifference
@@ -132,8 +133,14 @@ def test_the_page_on_judging_has_the_default_tolerances() -> None:
     assert documented == {}
 
 
+def test_the_page_on_judging_has_every_figure_that_a_gate_may_stand_on() -> None:
+    documented = table(read("docs/judging.md"), "figure | of | unit")
+    expected = [(f"`{spec.name}`", task, spec.unit, spec.meaning) for task in Task for spec in FIGURES[task]]
+    assert list(map(tuple, documented)) == expected
+
+
 def test_the_page_on_judging_has_the_default_gates() -> None:
-    documented = {(row[1], row[0]): row[2:] for row in table(read("docs/judging.md"), "figure | of")}
+    documented = {(row[1], row[0]): row[2:] for row in table(read("docs/judging.md"), "figure | of | fp32")}
     for task in Task:
         for gates in zip(*(default_gates(task, precision) for precision in Precision), strict=True):
             name = f"`{gates[0].figure}`" + (" \\*" if gates[0].only_if_measured else "")

@@ -132,6 +132,14 @@ def test_the_terminal_has_a_table_for_each_task_and_marks_what_its_gate_does_not
     assert "4 boxes are borderline" in "\n".join(lines)
 
 
+def test_the_terminal_names_the_worst_finding_of_a_failure_below_what_its_gate_says() -> None:
+    failed = replace(DECODED, headline="missed_share is 0.125")
+    lines = shown(failed).splitlines()
+    at = next(number for number, line in enumerate(lines) if "missed_share is 0.125" in line)
+    assert lines[at + 1] == "    worst: street.jpg: the candidate misses cat 0.910"
+    assert "worst: " not in shown(replace(failed, verdict=Verdict.INCONCLUSIVE))
+
+
 def test_a_decoded_check_that_could_not_be_judged_stands_among_the_checks_and_in_outputs_csv() -> None:
     undecided = replace(BROKEN, check="decoded", headline="outputs do not fit their decoder")
     text = shown(undecided, DECODED)

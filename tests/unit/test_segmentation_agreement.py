@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from parity.decoded import LabelMap
+from parity.decoded import LabelMap, Task
+from parity.detect.gates import default_gates, judge_figures
 from parity.detect.protocol import ImageKey, Measured
 from parity.detect.segmentation import LABEL_LIMIT, SegmentationAgreement
 from parity.errors import StructureError
+from parity.tolerance import Precision
+from parity.verdict import Verdict
 
 NAMES = ("sky", "road", "tree")
 
@@ -62,6 +65,17 @@ def test_flips_where_the_reference_was_not_sure_are_counted_apart_and_told_last(
     found = values(measured)
     assert (found["boundary_flip_share"], found["flip_share"], found["pixel_agreement"]) == (0.10, 0.01, 0.89)
     assert [finding.kind for finding in measured.findings] == ["pixel flip", "boundary flip"]
+
+
+def test_a_class_of_few_pixels_that_is_lost_whole_is_named_and_fails_whatever_the_precision() -> None:
+    plain = np.repeat(np.arange(20), 500).reshape(100, 100)
+    rare, speck = plain.copy(), plain.copy()
+    rare[0, :20], speck[0, :5] = 20, 20
+    measured = measure((LabelMap(rare), LabelMap(plain)))
+    assert measured.findings[0].text == "all 1 images: none of the reference's 20 pixels of '20' is one any more"
+    judged = judge_figures(measured.figures, default_gates(Task.SEGMENTATION, Precision.FP8))
+    assert {one.figure.name for one in judged if one.verdict is Verdict.FAIL} == {"lost_class_count"}
+    assert values(measure((LabelMap(speck), LabelMap(plain))))["lost_class_count"] == 0
 
 
 def test_without_margins_all_flips_count_and_that_is_noted() -> None:
