@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESOLUTION_MS = 0.5e-3
 """Of CUDA's events: "around 0.5 microseconds" (CUDA Runtime API, cudaEventElapsedTime)."""
-ROUNDS = 24
+ROUNDS = 36
 """Pairs of medians: with so many, three times the noise is found in more than 95 of 100 comparisons."""
 LEVEL = 0.001
 """How often two loops that are equally noisy are taken for such that are not."""

@@ -34,7 +34,7 @@ _BARE = {"bare.py": (Path(__file__).parent / "bare_loop.py").read_bytes()}
 # Large enough that kernels are timed and not launches.
 _ROWS, _SIZE = 64, 128
 _REPEATS = 3
-_SECONDS, _WARM_UP_S = 0.2, 0.1
+_SECONDS, _WARM_UP_S = 0.15, 0.1
 
 _CASE = f"""\
 model = "model.onnx"
