@@ -39,7 +39,8 @@ def measured_of(run: Run) -> dict[Key, VariantFigures]:
 
 def _with_latency(variant: VariantFigures, record: LatencyRecord) -> VariantFigures:
     series = {found.batch_size: _series(found, record) for found in record.measurements if _has_samples(found)}
-    layers = tuple((layer.name, layer.median_ms) for layer in record.layers)
+    # Layers without work, such as constants, are no line to review.
+    layers = tuple((layer.name, layer.median_ms) for layer in record.layers if layer.median_ms)
     return replace(variant, latency=series, layers=layers)
 
 

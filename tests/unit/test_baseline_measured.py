@@ -22,8 +22,9 @@ def test_rebuilt_engines_are_taken_and_those_that_something_disturbed_are_not() 
     assert len(series.measurements_ms) == 1
 
 
-def test_layers_are_taken_with_the_latency() -> None:
-    found = measured_of(gpu_run(latency_outcome(measurement(1.0))))[KEY]
+def test_layers_are_taken_with_the_latency_but_those_without_work() -> None:
+    layers = (("conv1 + relu1", 0.4), ("a constant", 0.0), ("conv2", 0.6))
+    found = measured_of(gpu_run(latency_outcome(measurement(1.0), layers=layers)))[KEY]
     assert found.layers == (("conv1 + relu1", 0.4), ("conv2", 0.6))
 
 
