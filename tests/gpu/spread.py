@@ -61,7 +61,7 @@ def compare_spreads(own_ms: Sequence[float], other_ms: Sequence[float]) -> Sprea
 def _chance(own: np.ndarray, other: np.ndarray) -> float:
     """Return the share of exchanges within pairs that show the first one's spread as much larger, or more.
 
-    Both sides have mean 0, so the means of exchanged sides add up to 0: all that an exchange does is to turn the sign of
+    Both sides have mean 0, so the means of exchanged sides add up to 0: an exchange does nothing but turn the sign of
     what its pair adds to the difference of variances.
     """
     parts = own**2 - other**2
