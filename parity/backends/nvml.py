@@ -64,8 +64,19 @@ class Sampling:
     temperatures_c: list[int] = field(default_factory=list)
     powers_w: list[float] = field(default_factory=list)
     reasons: dict[str, None] = field(default_factory=dict)
-    other_processes: int = 0
+    own: set[int] = field(default_factory=set)
+    present: set[int] = field(default_factory=set)
+    busy: set[int] = field(default_factory=set)
     count: int = 0
+
+    @property
+    def other_processes(self) -> int:
+        """How many others computed; where the driver does not tell that, how many had a context.
+
+        A GPU that samples nobody's work, or not often enough to have seen this run's own, says nothing about others'.
+        """
+        seen = self.busy if self.busy & self.own else self.present
+        return len(seen - self.own)
 
     @property
     def conditions(self) -> GpuConditions | None:
@@ -123,19 +134,20 @@ class NvmlWatch:
         self.gpu = _text(nvml.nvmlDeviceGetName(self._handle))
         # A container sees the process numbers of its host, so own processes are not told by theirs: whoever was there
         # before this run's workers is another one, and so is whoever comes once timing has begun.
-        self._strangers = self._processes()
+        self._strangers = self._present()
 
     @contextmanager
     def watching(self) -> Iterator[Sampling]:
         """Sample until the end of the block."""
-        sampling, known, ended = Sampling(self.gpu), self._processes(), threading.Event()
-        own = known - self._strangers
+        sampling, ended = Sampling(self.gpu), threading.Event()
+        sampling.own = self._present() - self._strangers
+        since_us = max((sample.timeStamp for sample in self._work(0)), default=0)
 
         def look_on() -> None:
             while not ended.wait(self._period_s):
-                self._look(sampling, own)
+                self._look(sampling, since_us)
 
-        self._look(sampling, own)
+        self._look(sampling, since_us)
         thread = threading.Thread(target=look_on, daemon=True)
         thread.start()
         try:
@@ -144,7 +156,7 @@ class NvmlWatch:
             ended.set()
             thread.join()
 
-    def _look(self, sampling: Sampling, own: set[int]) -> None:
+    def _look(self, sampling: Sampling, since_us: int) -> None:
         nvml, handle = self._nvml, self._handle
         sampling.count += 1
         _keep(nvml, sampling.clocks_mhz, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
@@ -157,12 +169,20 @@ class NvmlWatch:
         with suppress(nvml.NVMLError):
             bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
             sampling.reasons.update(dict.fromkeys(name for bit, name in THROTTLES.items() if bits & bit))
-        sampling.other_processes = max(sampling.other_processes, len(self._processes() - own))
+        sampling.present |= self._present()
+        sampling.busy |= {sample.pid for sample in self._work(since_us) if sample.smUtil}
 
-    def _processes(self) -> set[int]:
+    def _present(self) -> set[int]:
+        """Return who has a context on the GPU."""
         with suppress(self._nvml.NVMLError):
             return {process.pid for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
         return set()
+
+    def _work(self, since_us: int) -> list[Any]:
+        """Return the driver's samples of who computed, behind a time of the driver's clock."""
+        with suppress(self._nvml.NVMLError):
+            return list(self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us))
+        return []
 
 
 @dataclass(frozen=True, slots=True)

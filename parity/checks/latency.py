@@ -105,7 +105,7 @@ def _disturbances(found: Measurement) -> Iterable[str]:
     if seen is not None and seen.throttle_reasons:
         yield f"throttled: the GPU slowed its clocks ({', '.join(seen.throttle_reasons)})"
     if seen is not None and seen.other_processes:
-        yield f"shared: {seen.other_processes} other processes had work on the GPU"
+        yield f"shared: {seen.other_processes} other processes were on the GPU"
 
 
 def layer_latencies(times: Sequence[LayerTime], layers: Sequence[EngineLayer] = ()) -> tuple[LayerLatency, ...]:

@@ -27,6 +27,7 @@ class FakeNvml(ModuleType):
         self.untold = untold
         self.reasons = reasons
         self.processes = {1}
+        self.work: list[SimpleNamespace] = []
         self.clocks = iter([1500, 1980, *[1980] * 10_000])
         self.is_open = False
 
@@ -79,6 +80,15 @@ class FakeNvml(ModuleType):
     def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> list[SimpleNamespace]:
         return [SimpleNamespace(pid=pid) for pid in self.processes]
 
+    def nvmlDeviceGetProcessUtilization(self, _handle: str, since_us: int) -> list[SimpleNamespace]:
+        if found := [sample for sample in self.work if sample.timeStamp > since_us]:
+            return found
+        raise self.NVMLError("Not Found")
+
+
+def work(pid: int, at_us: int, share: int = 40) -> SimpleNamespace:
+    return SimpleNamespace(pid=pid, timeStamp=at_us, smUtil=share)
+
 
 def test_what_is_seen_is_kept_in_short() -> None:
     nvml = FakeNvml(reasons=0x04 | 0x01)
@@ -121,6 +131,42 @@ def test_a_process_that_comes_while_timing_goes_on_is_a_stranger() -> None:
     assert sampling.other_processes == 1
 
 
+@pytest.fixture
+def beside_a_stranger() -> tuple[FakeNvml, NvmlWatch]:
+    """A stranger, 1, was there before this run's worker, 7."""
+    nvml = FakeNvml()
+    watch = NvmlWatch(nvml, 0, period_s=0.005)
+    nvml.processes = {1, 7}
+    return nvml, watch
+
+
+def test_a_stranger_that_does_nothing_disturbs_nobody(beside_a_stranger: tuple[FakeNvml, NvmlWatch]) -> None:
+    nvml, watch = beside_a_stranger
+    nvml.work = [work(1, 50)]
+    with watch.watching() as sampling:
+        nvml.work += [work(7, 100), work(1, 100, share=0)]
+        time.sleep(0.03)
+    assert sampling.other_processes == 0, "what the stranger did before timing began does not count"
+
+
+def test_a_stranger_that_computes_counts_even_if_it_is_gone_again(
+    beside_a_stranger: tuple[FakeNvml, NvmlWatch],
+) -> None:
+    nvml, watch = beside_a_stranger
+    with watch.watching() as sampling:
+        nvml.work = [work(7, 100), work(1, 100), work(9, 120)]
+        time.sleep(0.03)
+    assert sampling.other_processes == 2
+
+
+def test_samples_that_miss_the_own_work_clear_nobody(beside_a_stranger: tuple[FakeNvml, NvmlWatch]) -> None:
+    nvml, watch = beside_a_stranger
+    with watch.watching() as sampling:
+        nvml.work = [work(12, 100)]  # As a container sees its host's numbers in one list and its own in the other.
+        time.sleep(0.03)
+    assert sampling.other_processes == 1
+
+
 @pytest.mark.parametrize(
     "untold",
     [
@@ -128,6 +174,7 @@ def test_a_process_that_comes_while_timing_goes_on_is_a_stranger() -> None:
         "nvmlDeviceGetPowerUsage",
         "nvmlDeviceGetCurrentClocksThrottleReasons",
         "nvmlDeviceGetComputeRunningProcesses",
+        "nvmlDeviceGetProcessUtilization",
     ],
 )
 def test_a_gpu_that_does_not_tell_one_figure_tells_the_others(untold: str) -> None:
