@@ -42,12 +42,12 @@ BOARD = " --tensorrt-python ssh=jetson//python=python3"
 ENGINE_FILES = ("release/model.plan", "release/detector.engine")
 # What is added to a command, by its beginning, so that it costs seconds: of an option's values the last one counts.
 SHORTER = {
-    "parity baseline update": "--variant fp16 --measurements 2 --seconds 0.2",
-    # Readings of a fifth of a second scatter more than engines do: which one is slower is not asked here.
+    "parity baseline update": "--variant fp16 --measurements 2 --seconds 1",
+    # Readings of a second scatter more than engines do: which one is slower is not asked here.
     "parity run .*--baseline check": "--variant fp16 --no-latency",
     "pytest .*--parity-baseline": "--parity-variant fp16 --parity-no-latency",
     "pytest": "--parity-variant fp16 --parity-variant int8",
-    "parity latency": "--seconds 0.2 --warm-up-ms 20",
+    "parity latency": "--seconds 1 --warm-up-ms 20",
     "parity layers": "--limit 1",
 }
 # Whose output is not as the page shows it, with the reason.
