@@ -112,6 +112,10 @@ def test_ssh_is_asked_for_only_where_it_is(tmp_path: Path, monkeypatch: pytest.M
     [
         ("exit 3", ["ended with exit code 3"]),
         ("echo libpython3.8.so not found >&2; exit 127", ["exit code 127", "libpython3.8.so not found"]),
+        (
+            "printf '    except:\\n         ^\\nSyntaxError: invalid syntax\\n' >&2; exit 1",
+            ["ended with exit code 1, except: / SyntaxError: invalid syntax; expected CPython 3.8"],
+        ),
         ("echo Welcome; exec cat", ["something else was printed first", "start-up files must print nothing"]),
         ("kill -9 $$", ["died with SIGKILL"]),
         ("no shell", ["ended with exit code"]),
