@@ -75,6 +75,7 @@ def test_specs_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("name", "part"),
     [
         ("/nowhere/python", "there is no such file; expected the path of a Python, or an execnet spec such as"),
+        ("", "its name is empty, as a variable without a value is; expected the path of a Python"),
         ("python-of-nobody", "there is no such file or command; expected"),
         ("popen//python=/nowhere/python", "there is no such file"),
         ("ssh=a//ssh=b", "is no execnet spec (duplicate key: 'ssh'"),
