@@ -85,6 +85,26 @@ def test_a_plan_of_another_tensorrt_is_refused_with_what_to_do(  # noqa: PLR0917
     assert "--tensorrt-python" in str(refused.value) or "interpreter" in str(refused.value)
 
 
+def test_a_plan_for_another_gpu_is_refused_with_what_to_do(
+    rig: Rig, build: Build, plan: bytes, tmp_path: Path, figure: Figure
+) -> None:
+    if not rig.backend.version.startswith("8.6.0"):
+        pytest.skip(f"where plans of TensorRT {rig.backend.version} tell their GPU is not known")
+    told = {}
+    # Behind TensorRT's own version: one of the numbers there is the GPU's compute capability.
+    for offset in range(88, 160, 4):
+        changed = plan[:offset] + bytes([plan[offset] ^ 1]) + plan[offset + 1 :]
+        try:
+            load(build, tmp_path / f"at{offset}.plan", changed)
+        except (ModelError, BackendError) as refused:
+            told[offset] = f"{type(refused).__name__}: {refused}"
+        if "was built for another GPU" in told.get(offset, ""):
+            break
+    for offset, message in told.items():
+        figure(f"plan with another number at byte {offset}", message)
+    assert any("was built for another GPU; build it with this one" in message for message in told.values()), told
+
+
 def test_what_tensorrt_makes_of_another_release_in_a_plans_head_is_told(
     build: Build, plan: bytes, tmp_path: Path, figure: Figure
 ) -> None:

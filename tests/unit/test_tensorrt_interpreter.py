@@ -75,6 +75,7 @@ def test_specs_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("name", "part"),
     [
         ("/nowhere/python", "there is no such file; expected the path of a Python, or an execnet spec such as"),
+        ("", "its name is empty, as a variable without a value is; expected the path of a Python"),
         ("python-of-nobody", "there is no such file or command; expected"),
         ("popen//python=/nowhere/python", "there is no such file"),
         ("ssh=a//ssh=b", "is no execnet spec (duplicate key: 'ssh'"),
@@ -112,6 +113,10 @@ def test_ssh_is_asked_for_only_where_it_is(tmp_path: Path, monkeypatch: pytest.M
     [
         ("exit 3", ["ended with exit code 3"]),
         ("echo libpython3.8.so not found >&2; exit 127", ["exit code 127", "libpython3.8.so not found"]),
+        (
+            "printf '    except:\\n         ^\\nSyntaxError: invalid syntax\\n' >&2; exit 1",
+            ["ended with exit code 1, except: / SyntaxError: invalid syntax; expected CPython 3.8"],
+        ),
         ("echo Welcome; exec cat", ["something else was printed first", "start-up files must print nothing"]),
         ("kill -9 $$", ["died with SIGKILL"]),
         ("no shell", ["ended with exit code"]),

@@ -111,6 +111,10 @@ def _with_python(name: str, spec: XSpec) -> Interpreter:
 
 def _executable(name: str) -> str:
     """Return an absolute path; symbolic links stay, because a virtual environment's Python is one."""
+    if not name.strip():
+        raise BackendUnavailable(
+            f"TensorRT's interpreter: its name is empty, as a variable without a value is; {_EXPECTED}"
+        )
     path = Path(name).expanduser()
     if len(path.parts) == 1 and not path.exists():
         found = shutil.which(name)

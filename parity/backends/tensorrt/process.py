@@ -223,7 +223,9 @@ class LiveConversation:
         return worker
 
     def _start_failure(self, worker: Generation, how: str) -> str:
-        said = " / ".join(worker.process.log.tail()[-2:])
+        # An old Python points with a caret at what it cannot parse.
+        lines = [" ".join(line.split()) for line in worker.process.log.tail() if line.strip("^ ")]
+        said = " / ".join(lines[-2:])
         return f"{self._who()}: no worker could be started there: {_join(how, said)}; {self._advice()}"
 
     def _advice(self) -> str:
