@@ -16,7 +16,7 @@ from parity.decode import NmsSettings
 from parity.decoded import Task
 from parity.detect.classification import ClassificationAgreement
 from parity.detect.detection import DetectionAgreement, DetectionOptions
-from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits, told_point_shift
 from parity.detect.lanes import LaneAgreement
 from parity.detect.message import gate_sentence
 from parity.detect.segmentation import SegmentationAgreement
@@ -156,7 +156,7 @@ def open_agreement(decoding: Decoding, gates: Sequence[Gate] = ()) -> Agreement[
         case Task.CLASSIFICATION:
             return ClassificationAgreement(decoding.class_names, small_margin=decoding.small_margin)
         case Task.LANES:
-            return LaneAgreement()
+            return LaneAgreement(moved=told_point_shift(gates))
         case Task.SEGMENTATION:
             return SegmentationAgreement(decoding.class_names, small_margin=decoding.small_margin)
 
