@@ -135,7 +135,7 @@ def told_limits(gates: Sequence[Gate]) -> ToldLimits:
 
 
 def told_point_shift(gates: Sequence[Gate], usual: float = 1.0) -> float:
-    """Return from how many pixels on a lane that moved is told, so that whatever a gate does not allow has a finding."""
+    """Return from how many pixels on a lane is told as moved, so that what a gate does not allow has a finding."""
     return min([usual, *_limits({gate.figure: gate for gate in gates}, _POINT_SHIFTS)])
 
 

@@ -138,14 +138,10 @@ class LaneAgreement:
             "extra_point_share": share(found - common, found),
         }
 
-    def _one_sided(self) -> list[_Seen]:
-        """Return the images in which a side has two lanes or more, and the other none."""
-        counts = (
-            (seen, int(_is_there(seen.reference).sum()), int(_is_there(seen.candidate).sum())) for seen in self._seen
-        )
-        return [
-            seen for seen, first, second in counts if min(first, second) == 0 and max(first, second) >= _FEWEST_GONE
-        ]
+    def _one_sided_count(self) -> int:
+        """Return in how many images a side has two lanes or more, and the other none."""
+        sides = ((_is_there(seen.reference).sum(), _is_there(seen.candidate).sum()) for seen in self._seen)
+        return sum(min(counts) == 0 and max(counts) >= _FEWEST_GONE for counts in sides)
 
     def _shift_figures(self) -> Values:
         shifts = np.concatenate([np.empty(0), *(seen.shifts[seen.reference & seen.candidate] for seen in self._seen)])
@@ -159,7 +155,7 @@ class LaneAgreement:
         same = _join([seen.same_attributes[:, seen.on_both] for seen in self._seen])
         return {
             "lane_agreement": share(int(both.sum()), int(either.sum())),
-            "one_sided_image_count": len(self._one_sided()),
+            "one_sided_image_count": self._one_sided_count(),
             "attribute_agreement": share(int(same.sum()), same.size),
         }
 
