@@ -13,6 +13,7 @@ from parity.detect.figures import FIGURES
 from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
 from parity.detect.given import measure_detections
 from parity.detect.message import agreement_message, gate_sentence
+from parity.detect.wording import split_flaws
 from parity.errors import AgreementError, ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
 from parity.tolerance import DEFAULT_TOLERANCE, Precision, Tolerance
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from parity.detect.given import Given
-    from parity.detect.protocol import Measured
 
 
 def assert_close(
@@ -149,21 +149,23 @@ def assert_detections_agree(
     )
     measured = measure_detections(reference, candidate, options)
     judged = judge_figures(measured.figures, standing)
-    new, old = _flaws_of(measured)
+    new, old = split_flaws(measured.flaws)
     if new or any(one.verdict is Verdict.FAIL for one in judged):
         message = agreement_message(
             Task.DETECTION,
             judged,
             measured.findings,
             measured.finding_counts,
-            reasons=new,
+            reasons=[f"The candidate alone has rows left out for: {reason} ({count})." for reason, count in new],
             place=f"assert_detections_agree / {precision} / {name}",
             next_command="parity.compare_detections(reference, candidate, ...) for all figures and findings",
         )
         raise AgreementError(message)
-    doubts = [measured.degenerate, *old, *(gate_sentence(one) for one in judged if one.verdict is Verdict.INCONCLUSIVE)]
-    if any(doubts):
-        raise StructureError(f"{name}: {' '.join(filter(None, doubts))}")
+    doubts = [measured.degenerate] if measured.degenerate else []
+    doubts += [f"The reference itself has rows left out for: {reason} ({count})." for reason, count in old]
+    doubts += [gate_sentence(one) for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    if doubts:
+        raise StructureError(f"{name}: {' '.join(doubts)}")
 
 
 def _gates_of(given: Mapping[str, tuple[float | None, float | None]], precision: Precision) -> tuple[Gate, ...]:
@@ -186,23 +188,6 @@ def _known(precision: str) -> Precision:
     if precision not in set(Precision):
         raise ParityError(f"precision is {precision!r}; expected one of {', '.join(Precision)}")
     return Precision(precision)
-
-
-def _flaws_of(measured: Measured) -> tuple[list[str], list[str]]:
-    """Return sentences on rows left out: those that the candidate alone has, and those of the reference."""
-    flaws = [(*key.split(": ", 1), count) for key, count in measured.flaws.items()]
-    known = {reason for side, reason, _ in flaws if side == "reference"}
-    new = [
-        f"The candidate alone has rows left out for: {reason} ({count})."
-        for side, reason, count in flaws
-        if side == "candidate" and reason not in known
-    ]
-    old = [
-        f"The reference itself has rows left out for: {reason} ({count})."
-        for side, reason, count in flaws
-        if side == "reference"
-    ]
-    return new, old
 
 
 def _choose(tolerance: Tolerance | None, rtol: float | None, atol: float | None, precision: Precision) -> Tolerance:

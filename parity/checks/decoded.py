@@ -16,10 +16,11 @@ from parity.decode import NmsSettings
 from parity.decoded import Task
 from parity.detect.classification import ClassificationAgreement
 from parity.detect.detection import DetectionAgreement, DetectionOptions
-from parity.detect.gates import Gate, default_gates, judge_figures, told_limits
+from parity.detect.gates import Gate, default_gates, judge_figures, told_limits, told_point_shift
 from parity.detect.lanes import LaneAgreement
 from parity.detect.message import gate_sentence
 from parity.detect.segmentation import SegmentationAgreement
+from parity.detect.wording import split_flaws
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class DecodedCheck:
         )
 
     def _worst_feed(self, measured: Measured) -> int | None:
-        new_flaws, _ = _split_flaws(measured)
+        new_flaws, _ = split_flaws(measured.flaws)
         # A flaw alone may leave every image in agreement: then the feed is told that has the flaw.
         if new_flaws:
             return self._flawed_feeds.get(new_flaws[0][0])
@@ -156,7 +157,7 @@ def open_agreement(decoding: Decoding, gates: Sequence[Gate] = ()) -> Agreement[
         case Task.CLASSIFICATION:
             return ClassificationAgreement(decoding.class_names, small_margin=decoding.small_margin)
         case Task.LANES:
-            return LaneAgreement()
+            return LaneAgreement(moved=told_point_shift(gates))
         case Task.SEGMENTATION:
             return SegmentationAgreement(decoding.class_names, small_margin=decoding.small_margin)
 
@@ -198,23 +199,13 @@ def _rank(judged: JudgedFigure) -> int:
 
 def _sentences(measured: Measured, judged: Sequence[JudgedFigure]) -> tuple[list[str], list[str]]:
     """Return why the check fails, and why it shows nothing; what keeps figures from meaning anything comes first."""
-    new_flaws, old_flaws = _split_flaws(measured)
+    new_flaws, old_flaws = split_flaws(measured.flaws)
     failures = [f"The variant has {_counted(count, reason)}, the reference none." for reason, count in new_flaws]
     failures += [gate_sentence(one) for one in judged if one.verdict is Verdict.FAIL]
     doubts = [measured.degenerate] if measured.degenerate else []
     doubts += [f"The reference itself has {_counted(count, reason)}." for reason, count in old_flaws]
     doubts += [gate_sentence(one) for one in judged if one.verdict is Verdict.INCONCLUSIVE]
     return failures, doubts
-
-
-def _split_flaws(measured: Measured) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return flaws that the candidate alone has, and those of the reference, as pairs of reason and count."""
-    sides: dict[str, dict[str, int]] = {"reference": {}, "candidate": {}}
-    for key, count in measured.flaws.items():
-        side, _, reason = key.partition(": ")
-        sides[side][reason] = count
-    known = sides["reference"]
-    return [(reason, count) for reason, count in sides["candidate"].items() if reason not in known], list(known.items())
 
 
 def _counted(count: int, reason: str) -> str:

@@ -174,6 +174,12 @@ _LANES = (
     FigureSpec("point_shift_p99", "px", Better.LOWER, "the same, 99 % of the points at most"),
     FigureSpec("point_shift_max", "px", Better.LOWER, "the same, the worst point"),
     FigureSpec("lane_agreement", "share", Better.HIGHER, "lanes of either side that both sides have"),
+    FigureSpec(
+        "one_sided_image_count",
+        "count",
+        Better.LOWER,
+        "images in which one side has two lanes or more, and the other none",
+    ),
     FigureSpec("attribute_agreement", "share", Better.HIGHER, "equal attributes of lanes that both sides have"),
 )
 

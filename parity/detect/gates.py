@@ -85,9 +85,11 @@ _ALLOWANCES = {
 
 _BORDERLINE = 0.02
 _RARE_CLASS = "a rare class may be lost whole and be a small share of all"
+_LOST_IMAGE = "an image may be lost whole and be a small share of all"
 _OVERLAPS = ("iou_mean", "iou_p5", "iou_min")
 _SCORE_STEPS = ("score_difference_mean", "score_difference_p99", "score_difference_max", "score_bias")
 _SHIFTS = ("corner_shift_p50", "corner_shift_p99", "corner_shift_max")
+_POINT_SHIFTS = ("point_shift_p50", "point_shift_p99", "point_shift_max")
 
 
 def default_gates(task: Task, precision: Precision) -> tuple[Gate, ...]:
@@ -132,6 +134,11 @@ def told_limits(gates: Sequence[Gate]) -> ToldLimits:
     )
 
 
+def told_point_shift(gates: Sequence[Gate], usual: float = 1.0) -> float:
+    """Return from how many pixels on a lane is told as moved, so that what a gate does not allow has a finding."""
+    return min([usual, *_limits({gate.figure: gate for gate in gates}, _POINT_SHIFTS)])
+
+
 def _limits(gates: Mapping[str, Gate], names: Sequence[str]) -> Iterator[float]:
     """Yield how far from 0 gates on these figures allow them to be."""
     for gate in (gates[name] for name in names if name in gates):
@@ -144,7 +151,7 @@ def _detection_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
         *(Gate(name, None, allowed.lost, why) for name in lost),
         Gate("absent_class_count", None, 0.0, "a class that the reference never shows is made up"),
         Gate("lost_class_count", None, 0.0, _RARE_CLASS),
-        Gate("one_sided_image_count", None, 0.0, "an image may be lost whole and be a small share of all"),
+        Gate("one_sided_image_count", None, 0.0, _LOST_IMAGE),
         _small_share("borderline_share", "drift over a threshold excuses single detections, not many"),
         Gate("iou_mean", allowed.iou_mean, None, why),
         Gate("iou_p5", allowed.iou_p5, None, why),
@@ -171,6 +178,7 @@ def _lane_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
         Gate("extra_point_share", None, allowed.lost, why),
         Gate("point_shift_p99", None, allowed.point_shift, why),
         Gate("lane_agreement", 1.0 - allowed.lost, None, why),
+        Gate("one_sided_image_count", None, 0.0, _LOST_IMAGE),
         Gate("attribute_agreement", 1.0 - allowed.lost, None, why, only_if_measured=True),
     )
 

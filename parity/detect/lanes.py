@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Values = dict[str, float | None]
 
+# One lane that is gone is a miss like others.
+_FEWEST_GONE = 2
 _SIDES = ("reference", "candidate")
 
 
@@ -136,6 +138,11 @@ class LaneAgreement:
             "extra_point_share": share(found - common, found),
         }
 
+    def _one_sided_count(self) -> int:
+        """Return in how many images a side has two lanes or more, and the other none."""
+        sides = ((_is_there(seen.reference).sum(), _is_there(seen.candidate).sum()) for seen in self._seen)
+        return sum(min(counts) == 0 and max(counts) >= _FEWEST_GONE for counts in sides)
+
     def _shift_figures(self) -> Values:
         shifts = np.concatenate([np.empty(0), *(seen.shifts[seen.reference & seen.candidate] for seen in self._seen)])
         if not shifts.size:
@@ -148,6 +155,7 @@ class LaneAgreement:
         same = _join([seen.same_attributes[:, seen.on_both] for seen in self._seen])
         return {
             "lane_agreement": share(int(both.sum()), int(either.sum())),
+            "one_sided_image_count": self._one_sided_count(),
             "attribute_agreement": share(int(same.sum()), same.size),
         }
 
@@ -161,7 +169,7 @@ class LaneAgreement:
         shifts = np.where(seen.reference[lane] & seen.candidate[lane], seen.shifts[lane], 0.0)
         anchor = int(np.argmax(shifts))
         largest = float(shifts[anchor])
-        if largest < self._moved:
+        if not largest or largest < self._moved:
             return
         (x, y), (new_x, new_y) = seen.points[0, lane, anchor], seen.points[1, lane, anchor]
         text = (

@@ -22,6 +22,16 @@ def add_flaws(total: dict[str, int], side: str, flaws: Mapping[str, int]) -> Non
         total[key] = total.get(key, 0) + count
 
 
+def split_flaws(flaws: Mapping[str, int]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return flaws that the candidate alone has, and those of the reference, as pairs of reason and count."""
+    sides: dict[str, dict[str, int]] = {"reference": {}, "candidate": {}}
+    for key, count in flaws.items():
+        side, _, reason = key.partition(": ")
+        sides[side][reason] = count
+    known = sides["reference"]
+    return [(reason, count) for reason, count in sides["candidate"].items() if reason not in known], list(known.items())
+
+
 def share(part: float, whole: float) -> float | None:
     """Return ``part / whole``; None where there is no whole."""
     return part / whole if whole else None

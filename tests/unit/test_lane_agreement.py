@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from parity.decoded import Lanes
+from parity.decoded import Lanes, Task
+from parity.detect.gates import Gate, default_gates, judge_figures, told_point_shift
 from parity.detect.lanes import LaneAgreement
 from parity.detect.protocol import ImageKey, Measured
 from parity.errors import StructureError
+from parity.tolerance import Precision
+from parity.verdict import Verdict
 
 LANES, ANCHORS, KINDS = 4, 6, 2
 
@@ -163,3 +166,27 @@ def test_sides_of_different_shapes_are_refused() -> None:
     short = replace(lanes(), points=lanes().points[:3])
     with pytest.raises(StructureError, match=r"road_0.png: the reference has points \(4, 6, 2\)"):
         measure((lanes(), short))
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_an_image_that_loses_all_its_lanes_fails_however_many_others_agree(precision: Precision) -> None:
+    empty = without(lanes(), [0, 1])
+    for pair in ((lanes(), empty), (empty, lanes())):
+        measured = measure(pair, *[SAME] * 500, (lanes(5), lanes(5)))
+        assert values(measured)["lane_agreement"] > 0.995
+        judged = judge_figures(measured.figures, default_gates(Task.LANES, precision))
+        assert "one_sided_image_count" in {one.figure.name for one in judged if one.verdict is Verdict.FAIL}
+        assert measured.findings[0].text.startswith("road_0.png: lane 0 is ")
+    one = without(lanes(), 0)
+    assert values(measure((one, empty), SAME))["one_sided_image_count"] == 0
+
+
+def test_a_lane_is_told_from_what_a_strict_gate_does_not_allow() -> None:
+    gate = Gate("point_shift_p99", None, 0.1, "strict")
+    assert (told_point_shift(default_gates(Task.LANES, Precision.FP8)), told_point_shift([gate])) == (1.0, 0.1)
+    agreement = LaneAgreement(moved=told_point_shift([gate]))
+    agreement.update(ImageKey("road.png", 0, 0, 60, 300), lanes(), lanes(0.3))
+    assert "lane 0 moved by up to 0.30 px" in texts(agreement.result())[0]
+    none = LaneAgreement(moved=0.0)
+    none.update(ImageKey("road.png", 0, 0, 60, 300), lanes(), lanes())
+    assert not none.result().findings

@@ -56,7 +56,7 @@ def test_every_figure_is_a_property_of_its_test_in_junit(run) -> None:
 @pytest.mark.parametrize("name", sorted({spec.name for specs in FIGURES.values() for spec in specs}))
 def test_directions_follow_the_words_of_a_name(name: str) -> None:
     higher = ("agreement", "iou", "oks", "correlation", "matched", "candidate", "f1")
-    is_count = name.endswith("_count") and not name.startswith("absent")
+    is_count = name.endswith("_count") and not name.startswith(("absent", "lost", "one_sided"))
     of_reference = name.endswith(("_reference", "_bias")) or name in {"margin_p5", "small_margin_share"}
     if is_count or of_reference:
         assert better_of(name) is Better.NEITHER
