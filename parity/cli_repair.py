@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from parity.backends import TensorRTSettings, open_backends
 from parity.case.loader import load_case
 from parity.errors import RunError
+from parity.repair.front import front_csv
 from parity.repair.mend import EXIT_CODES, FORECAST, RepairOptions, Status, repair
 from parity.repair.search import Budget
 from parity.repair.sensitivity import measure_sensitivity, sensitivity_csv
@@ -88,13 +89,17 @@ class Asked:
         return case, found[0]
 
 
-def repair_case(asked: Asked, backend: str, interpreters: tuple[str, ...], *, writes: bool) -> int:
+def repair_case(
+    asked: Asked, backend: str, interpreters: tuple[str, ...], out: Path | None = None, *, writes: bool
+) -> int:
     """Repair a variant, tell what was found, and return the exit code.
 
     Parameters
     ----------
     backend
         ``onnxruntime``, or the engines that confirm what is found.
+    out
+        Where the Pareto front is written as CSV; nowhere if None.
     writes
         Whether the list is written into the case file.
 
@@ -113,7 +118,8 @@ def repair_case(asked: Asked, backend: str, interpreters: tuple[str, ...], *, wr
         done = repair(
             bench, RepairOptions(asked.budget, engine, DIAGNOSIS_S), lambda progress: show(_progress_text(progress))
         )
-    print_repair(done, _next_command(asked, done, variant, backend, interpreters, writes=writes), sys.stdout)
+    table = _written(out, front_csv(done))
+    print_repair(done, table, _next_command(asked, done, variant, backend, interpreters, writes=writes), sys.stdout)
     if writes and done.status is Status.REPAIRED:
         from parity.repair.write import write_keep
 
@@ -140,12 +146,18 @@ def show_sensitivity(asked: Asked, out: Path | None) -> int:
     with open_workbench(case, variant, asked.settings, asked.precision) as bench, _line() as show:
         measured = measure_sensitivity(bench, asked.budget, lambda done, total: show(f"{done} of {total} nodes"))
     next_command = shlex.join(["parity", "repair", relative_path(asked.case), "--variant", variant.name])
-    print_sensitivity(measured, next_command if measured.plain.verdict is Verdict.FAIL else "", sys.stdout)
-    if out is not None:
-        write_text(out, sensitivity_csv(measured))
-        print(f"every node: {relative_path(out)}")  # noqa: T201 - the command line's answer
+    table = _written(out, sensitivity_csv(measured))
+    print_sensitivity(measured, table, next_command if measured.plain.verdict is Verdict.FAIL else "", sys.stdout)
     is_judged = measured.plain.verdict in {Verdict.PASS, Verdict.FAIL}
     return 0 if is_judged and measured.is_complete and measured.rows else 2
+
+
+def _written(out: Path | None, text: str) -> str:
+    """Write a table, and return its name as it is told; empty where none is wanted."""
+    if out is None:
+        return ""
+    write_text(out, text)
+    return relative_path(out)
 
 
 def _require_higher(asked: Asked, variant: Variant) -> None:

@@ -72,6 +72,7 @@ def _repair(  # noqa: PLR0917 - typer reads one parameter for each option
     minutes: _Minutes = 30.0,
     limit: Limit = None,
     write: Annotated[bool, typer.Option("--write", help="Write the list into the case file.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the Pareto front there.")] = None,
     no_python: NoPython = False,
     verbose: Verbose = False,
     debug: Debug = False,
@@ -86,7 +87,7 @@ def _repair(  # noqa: PLR0917 - typer reads one parameter for each option
 
         [chosen] = backend_names([backend] if backend else None, wants_tensorrt=bool(tensorrt_python))
         asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
-        raise typer.Exit(repair_case(asked, chosen, tuple(tensorrt_python or ()), writes=write))
+        raise typer.Exit(repair_case(asked, chosen, tuple(tensorrt_python or ()), out, writes=write))
 
 
 @tools.command("sensitivity")

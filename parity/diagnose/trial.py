@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MENDS_DB = 6.0
 """Twice as near the reference is more than another order of the same sums brings."""
-_HEALTHY_DB = 20.0
+HEALTHY_DB = 20.0
 """So far below the floor of its precision a whole network may lie and still be sound."""
 
 
@@ -60,7 +60,7 @@ def _try(evidence: Evidence, what: str, asked: Mapping[str, object], beside: tup
 def _judge(before: float, after: float, evidence: Evidence) -> bool | None:
     if math.isnan(before) or math.isnan(after):
         return None
-    if before > NOISE_FLOOR_DB[evidence.options.precision] - _HEALTHY_DB:
+    if before > NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB:
         # The forecast is sound as it is, so it cannot show what mends the engine.
         return None
     return after > before and after - before > _MENDS_DB

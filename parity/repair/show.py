@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from parity.repair.sensitivity import Sensitivity, SensitivityRow
 
 _MAX_ROWS = 10
+_MAX_CAUSES = 2
 _FRONT = ("kept nodes", "verdict", "headroom", "SQNR dB", "nodes")
 _NODES = ("node", "operator", "lowered alone dB", "headroom", "kept alone dB", "headroom")
 
 
-def print_repair(repair: Repair, next_command: str, stream: TextIO) -> None:
-    """Print what was tried, the list to paste, the engine's word, the status, and the next command."""
+def print_repair(repair: Repair, table: str, next_command: str, stream: TextIO) -> None:
+    """Print what was tried, the list to paste, the engine's word, the status, and what comes next.
+
+    Parameters
+    ----------
+    table
+        Where all of the front was written; empty if nowhere.
+    """
     console = console_of(stream)
     if repair.search is not None and (repair.search.tries or repair.search.known):
         _print_table(console, _FRONT, [_front_cells(one) for one in repair.search.front], numeric={0, 2, 3})
@@ -35,19 +42,29 @@ def print_repair(repair: Repair, next_command: str, stream: TextIO) -> None:
         notes = [">=: one feed failed, and the others were not run"] if least else []
         _print_lines(console, [*notes, *repair.notes])
     if repair.causes:
-        _print_lines(console, [*_cause_lines(repair.causes[0]), ""])
+        _print_lines(console, [*_cause_lines(repair.causes), ""])
     if repair.keep:
         _print_lines(console, _list_to_paste(repair))
     if repair.confirmation is not None:
         _print_lines(console, [*_confirmation_lines(repair.confirmation), ""])
     effort = f" ({_effort(repair)})" if repair.search is not None else ""
     _print_lines(console, [f"{repair.case} / {repair.variant}: {repair.status}: {repair.reason}{effort}"])
-    if next_command:
-        _print_lines(console, [f"next: {next_command}"], wraps=False)
+    _print_end(console, table, next_command)
 
 
-def _cause_lines(cause: Diagnosis) -> list[str]:
-    return [f"likely cause: {cause.title} ({cause.cause}, certainty {100 * cause.certainty:.0f} %)"]
+def _print_end(console: Console, table: str, next_command: str) -> None:
+    """Print where the whole table is, and the next command: both are copied, so they are not wrapped."""
+    lines = [f"{what}: {text}" for what, text in (("table", table), ("next", next_command)) if text]
+    _print_lines(console, lines, wraps=False)
+
+
+def _cause_lines(causes: Sequence[Diagnosis]) -> list[str]:
+    """Return the confirmed causes, each of which may need nodes kept; the likeliest where none is."""
+    shown = [cause for cause in causes if cause.is_confirmed] or causes[:1]
+    return [
+        f"likely cause: {cause.title} ({cause.cause}, certainty {100 * cause.certainty:.0f} %)"
+        for cause in shown[:_MAX_CAUSES]
+    ]
 
 
 def keep_lines(repair: Repair) -> list[str]:
@@ -126,8 +143,14 @@ def _cost(plain: Latency, kept: Latency) -> str:
     return f"keeping them changes the median GPU time by {change:+.1f} %"
 
 
-def print_sensitivity(sensitivity: Sensitivity, next_command: str, stream: TextIO) -> None:
-    """Print the nodes that matter most, the budget's end, and the next command; all nodes are in the CSV."""
+def print_sensitivity(sensitivity: Sensitivity, table: str, next_command: str, stream: TextIO) -> None:
+    """Print the nodes that matter most, whether the budget ended, and what comes next.
+
+    Parameters
+    ----------
+    table
+        Where all nodes were written; empty if nowhere.
+    """
     console = console_of(stream)
     rows = sorted(sensitivity.rows, key=_order)
     _print_table(console, _NODES, [_node_cells(row) for row in rows[:_MAX_ROWS]], numeric={2, 3, 4, 5})
@@ -135,8 +158,7 @@ def print_sensitivity(sensitivity: Sensitivity, next_command: str, stream: TextI
     missing = sensitivity.node_count - len(rows)
     budget = [f"the budget ended: {missing} of {sensitivity.node_count} nodes were not measured"] if missing else []
     _print_lines(console, [*left_out, *budget, _plain_line(sensitivity)])
-    if next_command:
-        _print_lines(console, [f"next: {next_command}"], wraps=False)
+    _print_end(console, table, next_command)
 
 
 def _plain_line(sensitivity: Sensitivity) -> str:

@@ -102,7 +102,7 @@ def test_a_sensitivity_lists_the_worst_and_writes_every_node(run_parity: RunPari
     process = run_parity("sensitivity", "products", "--variant", "fp16", "--out", "nodes.csv", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert "products / fp16: pass as it is" in process.stdout
-    assert process.stdout.endswith("every node: nodes.csv\n")
+    assert process.stdout.endswith("table: nodes.csv\n")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "nodes.csv").read_text(encoding="utf-8"))))
     assert [row["node"] for row in rows] == ["first", "second", "third"]
 
@@ -113,6 +113,17 @@ def test_a_sensitivity_whose_budget_ends_says_so_and_gives_2(run_parity: RunPari
     assert process.returncode == 2
     assert "the budget ended: 2 of 3 nodes were not measured" in process.stdout
     assert process.stdout.endswith("next: parity repair products --variant fp16\n")
+
+
+def test_a_repair_writes_the_sets_that_were_tried_with_all_their_nodes(run_parity: RunParity, tmp_path: Path) -> None:
+    write_products_case(tmp_path / "products")
+    process = run_parity("repair", "products", "--variant", "fp16", "--out", "front.csv", cwd=tmp_path)
+    assert process.returncode == 0
+    assert process.stdout.endswith("table: front.csv\nnext: parity repair products --variant fp16 --write\n")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "front.csv").read_text(encoding="utf-8"))))
+    assert [(row["kept_count"], row["verdict"]) for row in rows] == [("0", "fail"), ("2", "pass")]
+    assert [row["nodes"] for row in rows] == ["", "first second"]
+    assert {(row["case"], row["variant"], row["median_ms"]) for row in rows} == {("products", "fp16@onnxruntime", "")}
 
 
 def test_a_repair_whose_budget_ends_names_the_command_that_goes_on(run_parity: RunParity, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from parity.agreement import BoxRecord, Figure, Finding, ImageAgreement
 from parity.decode.yolov8 import YoloV8
 from parity.diagnose.evidence import Answers
 from parity.diagnose.rules import nms_caps, threshold_flips, topk_ties
+from parity.layer_table import LayerError, LayerReport
 from parity.tolerance import Precision
 from parity.verdict import Verdict
+from tests.layer_examples import row
 from tests.plant import rename_everything
 from tests.rule_evidence import ScriptedProbes, decoded, judged, noisy, run, scripted, told
 from tests.rule_nets import SEEDS, Net, chooser
@@ -97,8 +99,17 @@ def test_argmax_of_equal_values_is_a_tie_in_every_form_of_the_operator(seed):
     [expected] = run(model, [{"x": scores}])
     answers = [Answers({}, expected, {best: (expected[best] + 3) % 6})]
     probes = ScriptedProbes(answers, {"n0_0": [scores]})
-    [found] = topk_ties.find(scripted(model, outcomes=[judged(answers)], probes=probes))
+    evidence = scripted(model, outcomes=[judged(answers)], probes=probes)
+    [found] = topk_ties.find(evidence)
     assert "indices differ" in found.evidence[0]
+
+    def find(sqnr_db):
+        chosen_from = row(0, tensor="n0_0", inherited=LayerError(sqnr_db, 1.0, 1.0, 1.0))
+        return topk_ties.find(replace(evidence, layers=LayerReport((chosen_from,), (), 1.0)))
+
+    assert len(find(65.0)) == 1
+    # Where the values themselves are damaged, their order is no matter of ties.
+    assert find(12.0) == ()
 
 
 def lonely(kind: str, score: float) -> Finding:

@@ -21,6 +21,9 @@ from parity.options import CalibrationMethod, CalibrationOptions, PrecisionOptio
 from parity.preprocess import preset
 from parity.tolerance import Precision
 from tests.plant import find_places, outlier_channel, rename_everything, seeded_places
+from tests.planted.architectures import autoencoder, dense, mixer
+from tests.planted.faults import FAULTS
+from tests.planted.models import plant
 from tests.rule_evidence import ScriptedProbes, judged, observed, scripted, told
 from tests.rule_nets import SEEDS, Net, chain, images
 from tests.tiny_models import conv_relu
@@ -54,6 +57,42 @@ def test_an_outlier_channel_is_found_and_keeping_its_reader_mends_it(seed):
     assert found.nodes[0] == "planted_0"
     assert "planted_1" in found.keep
     assert "channels" in found.title
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("architecture", [autoencoder, dense, mixer], ids=lambda architecture: architecture.__name__)
+def test_an_outlier_channel_is_found_in_architectures_that_the_rule_was_not_written_on(architecture, seed):
+    made = plant(FAULTS["overflow"], architecture, seed, sick=False)
+    feeds, known = (
+        [{name: rng.standard_normal(made.feed[name].shape).astype(np.float32) for name in made.feed} for _ in range(6)]
+        for rng in (np.random.default_rng(seed), np.random.default_rng(seed + 1))
+    )
+    [place] = seeded_places(find_places(made.model, made.feed), seed, 1)
+    [found] = int8_scale.find(observed(outlier_channel(made.model, place), INT8, feeds[:2], known))
+    assert (found.nodes[0], found.is_confirmed) == ("planted_0", True)
+    assert "planted_1" in found.keep
+    assert len(found.keep) <= 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_few_values_far_beyond_the_grid_are_told_from_many_that_just_miss_it(seed):
+    evidence = clean(seed)
+    assert evidence.layers is not None
+
+    def find(share, steps):
+        rows = tuple(
+            replace(row, quantized=replace(row.quantized, saturation_share=share, rmse_steps=steps))
+            if row.quantized
+            else row
+            for row in evidence.layers.rows
+        )
+        return int8_scale.find(replace(evidence, layers=replace(evidence.layers, rows=rows)))
+
+    assert find(0.001, 0.3) == ()
+    [found] = find(0.001, 2.0)
+    assert "0.10% of its values lie beyond the grid" in found.title
+    # The probe that keeps their readers cannot refute a calibration that saw too little.
+    assert found.is_confirmed is None
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from parity.options import CalibrationMethod
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from parity.diagnose.evidence import Evidence
     from parity.layer_table import LayerRow, Quantized
@@ -27,19 +27,32 @@ _FEW_LEVELS = 8.0
 """A channel whose largest value is fewer steps than this keeps three bits at most."""
 _HARM_DB = 6.0
 _ROUNDING_STEPS = 1 / math.sqrt(12)
+_CLIPPED_STEPS = 2 * _ROUNDING_STEPS
+"""What is cut off errs by more than rounding does: of few values, if they are far beyond the grid."""
 _BEYOND = 1.1
+_LESSER = 10.0
+"""What is so many times less severe than the worst is no part of the same cause."""
 _LOCAL = 5
 """More tensors than these have one reason outside of the model: the calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """A tensor with a scale that does not fit; higher ``severity`` is worse, 1 is where telling begins."""
+    """A tensor with a scale that does not fit.
+
+    Attributes
+    ----------
+    severity
+        Higher is worse, 1 is where telling begins.
+    is_cut
+        Whether values lie beyond the grid, and not too few of its levels are used.
+    """
 
     row: LayerRow
     grid: Quantized
     reason: str
     severity: float
+    is_cut: bool = False
 
 
 def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
@@ -47,29 +60,41 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     if evidence.options.precision is not Precision.INT8 or evidence.layers is None:
         return ()
     found = [suspect for row in evidence.layers.rows if (suspect := _suspect(evidence, row)) is not None]
-    suspects = sorted(found, key=lambda one: -one.severity)
-    if not suspects:
+    if not found:
         return ()
+    ranked = sorted(found, key=lambda one: -one.severity)
+    suspects = [one for one in ranked if one.severity >= ranked[0].severity / _LESSER]
     beyond = _beyond_calibration(evidence, suspects[:_LOCAL])
-    keep = _readers(evidence, suspects) if len(suspects) <= _LOCAL else ()
+    # A tensor that is reshaped on its way has one grid, and a row for each form of it.
+    count = len({one.grid.scale for one in suspects})
+    keep = _readers(evidence, suspects) if count <= _LOCAL else ()
     return (_diagnosis(evidence, suspects, beyond, keep),)
 
 
 def _suspect(evidence: Evidence, row: LayerRow) -> _Suspect | None:
-    grid = row.quantized
-    if grid is None:
+    """Return what is worst of a row's scale; None where it fits."""
+    if row.quantized is None:
         return None
-    if grid.saturation_share > _SATURATED_SHARE:
+    found = (_Suspect(row, row.quantized, *told) for told in _misfits(evidence, row, row.quantized))
+    return max(found, key=lambda one: one.severity, default=None)
+
+
+def _misfits(evidence: Evidence, row: LayerRow, grid: Quantized) -> Iterator[tuple[str, float, bool]]:
+    """Yield each reason why a scale does not fit, with its severity and whether it cuts off values."""
+    if _is_saturated(grid):
         reason = f"{grid.saturation_share:.2%} of its values lie beyond the grid"
-        return _Suspect(row, grid, reason, grid.saturation_share / _SATURATED_SHARE)
+        yield reason, max(grid.saturation_share / _SATURATED_SHARE, grid.rmse_steps / _CLIPPED_STEPS), True
     levels = _median_levels(evidence, row.tensor, grid.scale) if _may_harm(evidence, row) else math.inf
     if levels < _FEW_LEVELS:
         reason = f"half of its channels reach no more than {levels:.2g} of 127 steps, another takes the grid"
-        return _Suspect(row, grid, reason, 10 * _FEW_LEVELS / max(levels, 0.01))
+        yield reason, 10 * _FEW_LEVELS / max(levels, 0.01), False
     if grid.used_bin_share < _FEW_BINS:
-        reason = f"{grid.used_bin_share:.1%} of the levels are in use"
-        return _Suspect(row, grid, reason, _FEW_BINS / max(grid.used_bin_share, 1e-3))
-    return None
+        yield f"{grid.used_bin_share:.1%} of the levels are in use", _FEW_BINS / max(grid.used_bin_share, 1e-3), False
+
+
+def _is_saturated(grid: Quantized) -> bool:
+    clips = grid.saturation_share > 0 and grid.rmse_steps > _CLIPPED_STEPS
+    return clips or grid.saturation_share > _SATURATED_SHARE
 
 
 def _may_harm(evidence: Evidence, row: LayerRow) -> bool:
@@ -97,7 +122,7 @@ def _median_levels(evidence: Evidence, tensor: str, scale: float) -> float:
 
 def _beyond_calibration(evidence: Evidence, suspects: list[_Suspect]) -> tuple[str, ...]:
     """Return sentences on tensors that are larger in evaluation than calibration ever saw them."""
-    saturated = [one.row.tensor for one in suspects if one.grid.saturation_share > _SATURATED_SHARE]
+    saturated = [one.row.tensor for one in suspects if one.is_cut]
     if evidence.calibration is None or not saturated:
         return ()
     known, met = evidence.probes.ranges(saturated, calibration=True), evidence.probes.ranges(saturated)
@@ -124,6 +149,9 @@ def _diagnosis(
 ) -> Diagnosis:
     worst = suspects[0]
     trial = try_keeping(evidence, keep)
+    if trial.is_confirmed is False and worst.is_cut:
+        # A calibration that saw too little cuts off outputs as well, whose grids no reader takes away.
+        trial = replace(trial, is_confirmed=None)
     count = f" and {len(suspects) - 1} more tensors" if len(suspects) > 1 else ""
     return Diagnosis(
         cause=CAUSE,
@@ -150,7 +178,7 @@ def _sentence(suspect: _Suspect) -> str:
 def _remedy(evidence: Evidence, worst: _Suspect, *, is_beyond: bool) -> str:
     if is_beyond:
         return "Calibrate on more images, drawn and preprocessed as those of evaluation are."
-    if worst.grid.saturation_share > _SATURATED_SHARE:
+    if worst.is_cut:
         if evidence.options.calibration.method is CalibrationMethod.MIN_MAX:
             return "Check that calibration and typed model belong together: min-max calibration cuts off nothing."
         return "Calibrate by minmax, or by a higher percentile: this method cuts off what these tensors need."

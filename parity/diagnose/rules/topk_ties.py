@@ -9,7 +9,8 @@ from onnx import helper
 
 from parity.diagnose.certainty import CONFIRMED
 from parity.diagnose.facts import failed_outputs, sqnr_db
-from parity.diagnose.trial import decibels
+from parity.diagnose.row_facts import RowFacts
+from parity.diagnose.trial import HEALTHY_DB, decibels
 from parity.diagnosis import Diagnosis
 from parity.layers.walk import Walk
 from parity.tolerance import NOISE_FLOOR_DB
@@ -69,7 +70,7 @@ def _diagnosis(found: list[tuple[NodeProto, str]]) -> Diagnosis:
 def _tied(evidence: Evidence, node: NodeProto, output: str) -> str:
     """Return a sentence where an output of indices differs at ties alone; else an empty text."""
     is_index = node.op_type in {"ArgMax", "ArgMin"} or (node.op_type == "TopK" and output == node.output[1])
-    if not is_index or output not in node.output:
+    if not is_index or output not in node.output or _is_damaged(evidence, node.input[0]):
         return ""
     gaps = [
         _gaps(node, values, answers.reference[output], answers.candidate[output])
@@ -84,6 +85,12 @@ def _tied(evidence: Evidence, node: NodeProto, output: str) -> str:
         f"{output}: {differing.size} indices differ; the values they point to differ by at most "
         f"{float(np.quantile(differing, _TIED_SHARE)):.2g} of the largest in {_TIED_SHARE:.0%} of them."
     )
+
+
+def _is_damaged(evidence: Evidence, tensor: str) -> bool:
+    """Whether what is chosen among is itself far from the reference: its order changes for that, ties or none."""
+    row = RowFacts(evidence.layers).by_tensor.get(tensor)
+    return row is not None and row.inherited.sqnr_db < NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB
 
 
 def _gaps(node: NodeProto, values: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
