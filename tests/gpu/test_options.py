@@ -197,7 +197,9 @@ def test_what_a_later_release_brought_is_refused_before_by_its_name(
 def test_a_dla_core_that_is_not_there_is_refused(rig: Rig, build: Build, option: str, options: Options) -> None:
     if "Orin" in rig.backend.worker.gpu or "Xavier" in rig.backend.worker.gpu:
         pytest.skip("this machine has DLA cores")
-    with pytest.raises(PrecisionError, match=rf"^{option}: this machine has 0 DLA cores.*Jetson boards have them(\n|$)"):
+    with pytest.raises(
+        PrecisionError, match=rf"^{option}: this machine has 0 DLA cores.*Jetson boards have them(\n|$)"
+    ):
         build(linear(), **options).run(vectors())
 
 
