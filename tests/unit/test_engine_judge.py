@@ -148,6 +148,7 @@ def test_an_engine_that_cannot_be_built_is_told_once_and_passes_nothing() -> Non
 def test_the_first_cause_of_a_failed_engine_is_what_its_script_does(faults: Faults, cause: str) -> None:
     found = [one for outcome in judge(faults, only("fp16")).outcomes for one in outcome.diagnoses]
     assert [(one.cause, one.is_confirmed) for one in found[:1]] == [(cause, True)]
+    assert ("unstable-build", True) not in {(one.cause, one.is_confirmed) for one in found}
 
 
 def test_a_sound_engine_that_fails_by_its_tolerance_alone_has_no_cause(in_folder: Path) -> None:

@@ -99,8 +99,10 @@ def test_builds_that_differ_as_far_as_the_engine_does_are_an_unstable_build(seed
     [refuted] = unstable_build.find(scripted(outcomes=[built(total), steady], probes=alike))
     assert (refuted.is_confirmed, refuted.certainty) == (False, 0.1)
     assert refuted.probe_result.startswith("1 other build came out alike: ")
-    # An engine that is not sound in itself fails by something else.
+    # An engine that is not sound in itself fails by something else, and is as far from every build.
     assert unstable_build.find(scripted(outcomes=[built(total)], probes=alike)) == ()
+    shaky = laws(same_feed_twice=FAIL, fresh_context=PASS, fresh_load=PASS)
+    assert unstable_build.find(scripted(outcomes=[built(total), shaky], probes=apart)) == ()
 
 
 class NoTime(ScriptedProbes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.checks.invariants import FRESH_CONTEXT, FRESH_LOAD, SAME_FEED
 from parity.diagnose.certainty import CONFIRMED, POSSIBLE, REFUTED
-from parity.diagnose.facts import held_laws, judged_tensors
+from parity.diagnose.facts import broken_laws, held_laws, judged_tensors
 from parity.diagnose.trial import decibels, worst_db
 from parity.diagnosis import Diagnosis
 from parity.errors import ParityError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parity.results import TensorOutcome
 
 CAUSE = "unstable-build"
+_STEADY = (SAME_FEED, FRESH_CONTEXT, FRESH_LOAD)
 _GARBAGE_DB = 10.0
 """Sound tactics that differ leave more than this."""
 _NEAR_DB = 6.0
@@ -30,10 +31,13 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     outcome = evidence.outcomes.get("outputs")
     if not blamed or outcome is None or outcome.engine is None or outcome.engine.source == "file":
         return ()
+    if broken_laws(evidence, _STEADY):
+        # An engine that differs from itself differs from every build by that alone.
+        return ()
     total_db = min(tensor.triangulation.total.sqnr_db for tensor in blamed if tensor.triangulation)
     builds, reason = _builds(evidence)
     # Where other builds agree, or there are none, it is worth naming only where the engine is sound in itself.
-    is_steady = len(held_laws(evidence, (SAME_FEED, FRESH_CONTEXT, FRESH_LOAD))) > 1
+    is_steady = len(held_laws(evidence, _STEADY)) > 1
     is_likely = is_steady and total_db > _GARBAGE_DB
     if not builds:
         return (_guessed(blamed, reason),) if is_likely else ()
