@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.pages import PAGES, ROOT, Command, commands
-from tests.tiny_cases import PLUGIN, process_environment
+from tests.tiny_cases import process_environment
 from tests.warm_process import LIMIT_S, run_warm_parity
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Patterns of the beginnings of commands that no test of a page runs, each with its reason.
 NOT_RUN = {
     "pip install": "needs a network; .ci/run does it in a fresh virtual environment",
-    "python3 -m venv": "as above",
+    "python3 -m venv|source ": "as above",
     "pytest$": "would start this test within itself; .ci/run does it",
     "ruff": "a development tool; .ci/run does it",
     "mypy": "as above",
@@ -83,7 +83,7 @@ def run_in(
 ) -> subprocess.CompletedProcess[str]:
     """Return what a command printed, on both streams, and its exit code."""
     programs = {
-        "pytest": ["-m", "pytest", *PLUGIN],
+        "pytest": ["-m", "pytest", "-p", "parity.pytest_plugin", "-p", "xdist.plugin"],
         "python": [],
         "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
     }
@@ -91,6 +91,8 @@ def run_in(
     environment = process_environment(PARITY_CACHE_DIR=str(cache), COLUMNS="80", PYTHONUTF8="1", **variables)
     # Under CI pytest shortens no line; a user's own options must not change what is printed.
     kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}
+    # Loading the environment's other plugins takes most of a short run's time, in each of its processes.
+    kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if first == "parity":
         return run_warm_parity(words, checkout, kept, joined=True, limit_s=limit_s)
     return subprocess.run(
