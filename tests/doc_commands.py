@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from tests.pages import PAGES, ROOT, Command, commands
@@ -28,9 +29,9 @@ NOT_RUN = {
     "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
     "python3.10 -m venv|~/trt86/bin/pip": "downloads gigabytes",
 }
-# Those that tests/gpu/test_docs_on_gpu.py runs.
+# Those that tests/gpu/test_docs_on_gpu.py runs. The committed recording stands in for a GPU anywhere.
 NEEDS_GPU = (
-    r"parity \w+ .*--(?:backend tensorrt|backend onnxruntime-|engine|tensorrt-python)",
+    r"(?:\w+=\S+ )*parity \w+ .*--(?:backend tensorrt|backend onnxruntime-|engine|tensorrt-python (?!recording=tests))",
     "pytest .*--parity-(?:backend tensorrt|tensorrt-python)",
 )
 WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
@@ -63,13 +64,20 @@ def without_digits(output: str) -> str:
 
 def copy_checkout(folder: Path, count: int) -> Path:
     """Fill a folder with what the pages' commands read, and return it; the classifier judges so many images."""
-    for name in ("cases/shapes_classifier", "reports/samples", "tests/data/trtexec"):
+    for name in ("cases/shapes_classifier", "reports/samples", "tests/data"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
     case_file = folder / "cases/shapes_classifier/case.toml"
     text = case_file.read_text(encoding="utf-8")
     case_file.write_text(text.replace("count = 256", f"count = {count}"), encoding="utf-8")
     return folder
+
+
+def split_words(text: str) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that a command sets before its program, and its words from the program on."""
+    words = shlex.split(text)
+    assigned = list(takewhile(re.compile(r"[A-Z_]+=").match, words))
+    return dict(word.split("=", 1) for word in assigned), words[len(assigned) :]
 
 
 def expand(word: str, folder: Path) -> list[str]:
@@ -87,8 +95,10 @@ def run_in(
         "python": [],
         "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
     }
-    first, *words = (found for word in shlex.split(text) for found in expand(word, checkout))
-    environment = process_environment(PARITY_CACHE_DIR=str(cache), COLUMNS="80", PYTHONUTF8="1", **variables)
+    assigned, plain = split_words(text)
+    first, *words = (found for word in plain for found in expand(word, checkout))
+    variables = {"PARITY_CACHE_DIR": str(cache), **variables, **assigned}
+    environment = process_environment(COLUMNS="80", PYTHONUTF8="1", **variables)
     # Under CI pytest shortens no line; a user's own options must not change what is printed.
     kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}
     # Loading the environment's other plugins takes most of a short run's time, in each of its processes.

@@ -130,7 +130,7 @@ def _histogram_group(tensor: TensorOutcome) -> BarGroup | None:
     bound, top = _bound(tensor), math.log1p(max(counts.values()))
     bars = tuple(
         Bar(
-            f"{number(2.0**first)} up",
+            f"≥ {2.0**first:.2g}",
             _share(math.log1p(counts.get(first, 0)), top),
             f"{counts.get(first, 0):,}",
             _tone(2.0**first, bound, tensor),

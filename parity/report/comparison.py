@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from parity.baseline.comparison import Comparison, Pair
 
 _VERDICTS = {0: Verdict.PASS, 1: Verdict.FAIL, 2: Verdict.ERROR}
+_CHANGED_NOTE = "Worse, better or changed by more than allowed; what the case file allows does not count here."
+_EVERY_NOTE = "Every figure of both sides. What moved and stayed within what is allowed is no change."
 _WORDS = {0: "nothing got worse", 1: "something got worse", 2: "nothing could be compared"}
 _ORDER = {
     direction: rank
@@ -55,8 +57,8 @@ def changes_table(found: Comparison, *, all_figures: bool = False) -> Table:
     """Return what changed, a row for each figure; only significant changes unless all figures are asked for."""
     return Table(
         "What changed",
-        "Worse, better or changed by more than allowed; what the case file allows does not count here.",
-        ("case", "variant", "figure", "base", "new", "change", "allowed", ""),
+        _EVERY_NOTE if all_figures else _CHANGED_NOTE,
+        ("case", "variant", "figure", "base", "new", "change", "allowed", "judged"),
         frozenset({3, 4, 5}),
         tuple(row for pair in found.pairs for row in _rows(pair, all_figures=all_figures)),
     )

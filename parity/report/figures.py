@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from parity.verdict import Verdict
@@ -130,6 +131,15 @@ def is_of_outputs(outcome: Outcome) -> bool:
 def place(outcome: Outcome) -> str:
     """Return ``case / variant / check``; an outcome that stands for a whole case has no variant."""
     return " / ".join(part for part in (outcome.case, outcome.variant, outcome.check) if part)
+
+
+def moment(created: str) -> str:
+    """Return a run's time to the minute, in UTC; what is no time stays as it is."""
+    try:
+        at = datetime.fromisoformat(created)
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else created
+    except (ValueError, OverflowError):
+        return created
 
 
 def variant_notes(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:

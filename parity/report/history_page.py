@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from parity.history.marks import bisect_sentence
 from parity.report.charts import Chart, Marks, drawable
 from parity.report.charts import Series as Line
+from parity.report.figures import moment
 from parity.report.history import change_text, ordered, value_text
 from parity.report.pages import render_page
 from parity.report.text_table import Table
@@ -133,4 +134,4 @@ def _point_text(point: Point, unit: str) -> str:
 
 def _visit_text(visit: Visit) -> str:
     commit = f", commit {visit.commit[:12]}" if visit.commit else ""
-    return f"{visit.name}, {visit.created}{commit}"
+    return f"{visit.name}, {moment(visit.created)}{commit}"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 NO_CHARTS: Mapping[str, Chart] = MappingProxyType({})
 
-_FILTERS = ("decibel", "headroom", "mismatches", "number", "place", "printable", "ratio", "worst_tensors")
+_FILTERS = ("decibel", "headroom", "mismatches", "moment", "number", "place", "printable", "ratio", "worst_tensors")
 # A browser reads a script element to its end tag, whatever its type: these three may not stand in JSON there.
 _UNSAFE_IN_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 

@@ -54,13 +54,23 @@ def _do_without(reason: str) -> NoReturn:
 
 
 @pytest.fixture
-def visit(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+def visit(open_html: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
     """Return a function that renders a run and opens its report; ``options`` are those of a context."""
+
+    def open_report(run: Run, fragment: str = "", **options: Any) -> Page:
+        return open_html(report_html(run, embedded_pictures(run, tmp_path)), fragment, **options)
+
+    return open_report
+
+
+@pytest.fixture
+def open_html(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a page by its text; ``options`` are those of a context."""
     problems: list[str] = []
     contexts = []
 
-    def open_report(run: Run, fragment: str = "", **options: Any) -> Page:
-        file = write_text(tmp_path / "report.html", report_html(run, embedded_pictures(run, tmp_path)))
+    def open_text(text: str, fragment: str = "", **options: Any) -> Page:
+        file = write_text(tmp_path / "page.html", text)
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         context.set_default_timeout(5_000)
@@ -81,7 +91,7 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         page.goto(f"{address}{fragment}")
         return page
 
-    yield open_report
+    yield open_text
     for context in contexts:
         context.close()
     assert problems == []

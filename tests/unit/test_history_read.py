@@ -207,7 +207,7 @@ def test_the_page_draws_every_figure_with_its_steps(tmp_path: Path) -> None:
     (chart,) = [chart for chart in charts.values() if "median_ms over 12" in chart["label"]]
     assert chart["series"][0]["values"] == SLOWED
     assert [(marks["at"], marks["tone"]) for marks in chart["marks"] if marks["at"]] == [([8], "fail")]
-    assert chart["names"][8] == "nightly, 2026-01-09T03:00:00+00:00, commit 8ccccccccccc: 1.2 ms"
+    assert chart["names"][8] == "nightly, 2026-01-09 03:00 UTC, commit 8ccccccccccc: 1.2 ms"
     assert "bisect between" in page
 
 

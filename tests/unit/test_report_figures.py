@@ -74,3 +74,17 @@ def test_printable_text_moves_no_cursor_and_keeps_what_is_printable(text: str) -
 
 def test_an_escape_sequence_in_a_name_is_spelled_out() -> None:
     assert figures.printable("a\x1b[31mb") == "a\\x1b[31mb"
+
+
+@pytest.mark.parametrize(
+    ("created", "shown"),
+    [
+        ("2026-11-21T01:33:05+00:00", "2026-11-21 01:33 UTC"),
+        ("2026-11-21T01:33:05+02:00", "2026-11-20 23:33 UTC"),
+        ("2026-11-21T01:33:05", "2026-11-21T01:33:05"),  # whose clock, nobody knows
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+        ("<script>", "<script>"),
+    ],
+)
+def test_a_runs_time_is_told_to_the_minute(created: str, shown: str) -> None:
+    assert figures.moment(created) == shown
