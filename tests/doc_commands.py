@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Patterns of the beginnings of commands that no test of a page runs, each with its reason.
 NOT_RUN = {
     "pip install": "needs a network; .ci/run does it in a fresh virtual environment",
-    "python3 -m venv": "as above",
+    "python3 -m venv|source ": "as above",
     "pytest$": "would start this test within itself; .ci/run does it",
     "ruff": "a development tool; .ci/run does it",
     "mypy": "as above",
