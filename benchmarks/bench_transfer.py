@@ -2,7 +2,8 @@
 
 Usage: ``python benchmarks/bench_transfer.py`` moves 1 GiB through mapped files and 128 MiB through the channel, tells
 what a small request costs, and exits with 1 below the target; ``--smoke`` moves little, where rates say nothing, and
-always exits with 0. The floor is NumPy's copy of the same bytes to a new array, in the same run.
+always exits with 0. The floor is NumPy's copy of the same bytes to a new array, in the same run. ``--through`` times
+the channel to another interpreter as well, such as ``ssh=HOST//python=PATH``, which needs NumPy there.
 """
 
 from __future__ import annotations
@@ -92,11 +93,10 @@ def receive(conversation: LiveConversation, operation: str, size: int) -> None:
         raise AssertionError(f"{operation}: the output did not arrive")
 
 
-def time_transfers(size: int, repeats: int, *, mapped: bool) -> list[Rate]:
+def time_transfers(size: int, repeats: int, way: str, *, mapped: bool, where: str = sys.executable) -> list[Rate]:
     """Time both operations and the copy."""
     source = np.ones(size, np.uint8)
-    way = "mapped files" if mapped else "channel"
-    conversation = make_conversation(mapped=mapped)
+    conversation = make_conversation(mapped=mapped, where=where)
     contestants: list[Callable[[], object]] = [partial(receive, conversation, name, size) for name in ("keep", "place")]
     *transfers, copy = best_of(repeats, [*contestants, source.copy])
     conversation.close()
@@ -116,9 +116,9 @@ def time_small_request(count: int, *, mapped: bool) -> float:
     return took / count
 
 
-def make_conversation(*, mapped: bool) -> LiveConversation:
+def make_conversation(*, mapped: bool, where: str = sys.executable) -> LiveConversation:
     """Return a conversation with the operations above."""
-    interpreter = parse_interpreter(sys.executable)
+    interpreter = parse_interpreter(where)
     sources = {"bench.py": OPERATIONS}
     return LiveConversation(interpreter, handlers="parity_worker.bench", extra_sources=sources, mapped=mapped)
 
@@ -127,11 +127,17 @@ def main() -> int:
     """Print a line a transfer; return 1 where a full run misses the target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="small arrays, always exit code 0")
-    smoke = parser.parse_args().smoke
+    parser.add_argument("--through", metavar="SPEC", help="another interpreter, as --tensorrt-python takes it")
+    words = parser.parse_args()
+    smoke: bool = words.smoke
     size, repeats, count = (SMOKE_SIZE, 1, 20) if smoke else (FULL_SIZE, 5, 500)
-    local = time_transfers(size, repeats, mapped=True)
-    for rate in (*local, *time_transfers(size // CHANNEL_SHARE, repeats, mapped=False)):
+    share = size // CHANNEL_SHARE
+    local = time_transfers(size, repeats, "mapped files", mapped=True)
+    for rate in (*local, *time_transfers(share, repeats, "channel", mapped=False)):
         print(rate)
+    if words.through:
+        for rate in time_transfers(share, repeats, "channel through", mapped=False, where=words.through):
+            print(rate)
     for mapped in (True, False):
         took = time_small_request(count, mapped=mapped)
         print(f"a small request, {'mapped files' if mapped else 'channel'}: {took * 1e3:.2f} ms")
