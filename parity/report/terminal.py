@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 from parity.diagnosis import diagnosis_lines
@@ -86,7 +87,7 @@ def print_run(run: Run, report: Path, stream: TextIO, view: LayerView = _DEFAULT
         console.print(table)
         console.print()
     for block in (
-        _failure_lines(run, signs),
+        _failure_lines(run, signs, console.width),
         _note_lines(run),
         [FORECAST_NOTE] if has_forecast(run) else [],
     ):
@@ -228,15 +229,27 @@ def _worst_cells(outcome: Outcome) -> tuple[str, str, str, str]:
     return worst.output, decibel(worst.difference.sqnr_db), headroom(worst), mismatch_share(worst)
 
 
-def _failure_lines(run: Run, signs: dict[Verdict, str]) -> list[str]:
+def _failure_lines(run: Run, signs: dict[Verdict, str], width: int) -> list[str]:
     failures = failed(run)
-    lines = [line for outcome in failures[:_MAX_FAILURES] for line in _short_failure(outcome, signs)]
+    lines = [line for outcome in failures[:_MAX_FAILURES] for line in _short_failure(outcome, signs, width)]
     if len(failures) > _MAX_FAILURES:
         lines.append(f"{len(failures) - _MAX_FAILURES} more are in the report")
     return lines
 
 
-def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
+def _wrapped(sentence: str, width: int) -> list[str]:
+    """Return the lines of a sentence under its failure; unlike a command it is not copied, and may be broken."""
+    return textwrap.wrap(
+        one_line(sentence),
+        width,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _short_failure(outcome: Outcome, signs: dict[Verdict, str], width: int) -> list[str]:
     # A disagreement is told whole in the report; what kept a judgement from being made is to be mended here and now.
     # Of layers the next command is what a reader came for, of a baseline which figures left it and what slowed.
     is_whole = outcome.verdict is Verdict.ERROR or outcome.layers or outcome.check == _BASELINE
@@ -244,8 +257,9 @@ def _short_failure(outcome: Outcome, signs: dict[Verdict, str]) -> list[str]:
     lines = [f"{signs[outcome.verdict]} {place(outcome)}: {first}", *(f"    {line.strip()}" for line in more)]
     if outcome.verdict is Verdict.FAIL and outcome.decoded and outcome.decoded.findings:
         lines.append(f"    worst: {outcome.decoded.findings[0].text}")
-    lines += [f"    {line}" for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]
-    lines += [f"    left out: {note}" for note in outcome.diagnosis_notes]
+    causes = [line for diagnosis in outcome.diagnoses[:_MAX_CAUSES] for line in diagnosis_lines(diagnosis)]
+    for sentence in (*causes, *(f"left out: {note}" for note in outcome.diagnosis_notes)):
+        lines += _wrapped(sentence, width)
     if outcome.replay:
         lines.append(f"    {outcome.replay}")
     return lines

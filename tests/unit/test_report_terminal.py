@@ -11,6 +11,7 @@ import pytest
 
 from parity.report import print_run, summary_json
 from parity.verdict import Verdict
+from tests.layer_examples import DIAGNOSIS
 from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, GOOD_TENSOR, PASSING, TENSOR, make_run
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def test_table_fits_100_columns_whatever_the_names() -> None:
     long_names = replace(FAILING, case="case_" * 30, variant="variant_" * 30 + "@onnxruntime", headline="word " * 90)
     lines = shown(make_run(long_names, *EVERYTHING.outcomes)).splitlines()
     assert max(map(len, lines)) <= 100
+
+
+def test_causes_fit_100_columns_and_a_command_is_never_broken() -> None:
+    long = replace(DIAGNOSIS, evidence=("a figure and what it means; " * 12,), remedy="keep these nodes " * 20)
+    command = f"parity run {'cases/far/away/' * 12} --variant fp16"
+    text = shown(make_run(replace(FAILING, diagnoses=(long,), diagnosis_notes=("no time " * 30,), replay=command)))
+    assert [line for line in text.splitlines() if len(line) > 100] == [f"    {command}"]
+    assert " ".join(long.evidence[0].split()) in " ".join(text.split())
 
 
 def test_a_name_of_24_characters_is_not_broken_and_the_output_gives_way() -> None:
