@@ -140,7 +140,10 @@ class NvmlWatch:
     def watching(self) -> Iterator[Sampling]:
         """Sample until the end of the block."""
         sampling, ended = Sampling(self.gpu), threading.Event()
-        sampling.own = self._present() - self._strangers
+        present = self._present()
+        # ONNX Runtime computes in this process, which may have been on the GPU before. In a container the number is
+        # one of its own, and the host's low numbers are no processes on a GPU.
+        sampling.own = (present - self._strangers) | (present & {os.getpid()})
         since_us = max((sample.timeStamp for sample in self._work(0)), default=0)
 
         def look_on() -> None:

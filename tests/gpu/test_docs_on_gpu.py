@@ -37,6 +37,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 
 IMAGES = 8
 LIMIT_S = 280.0
+# Short readings of a small network are unsteady now and then, and what is told then is to measure again.
+ATTEMPTS = 3
 INTERPRETER = "~/trt86/bin/python"
 BOARD = " --tensorrt-python ssh=jetson//python=python3"
 ENGINE_FILES = ("release/model.plan", "release/detector.engine")
@@ -101,7 +103,10 @@ class Desk:
         self._done.add(short)
         here = short.replace(INTERPRETER, shlex.quote(self._interpreter))
         variables = {"PARITY_TENSORRT_PYTHON": self._interpreter}
-        done = run_in(checkout, here, self.cache, limit_s=LIMIT_S, **variables)
+        for _ in range(ATTEMPTS):
+            done = run_in(checkout, here, self.cache, limit_s=LIMIT_S, **variables)
+            if done.returncode != 2 or "unsteady:" not in done.stdout:
+                break
         return done.returncode, done.stdout
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import ModuleType, SimpleNamespace
@@ -147,6 +148,15 @@ def test_a_stranger_that_does_nothing_disturbs_nobody(beside_a_stranger: tuple[F
         nvml.work += [work(7, 100), work(1, 100, share=0)]
         time.sleep(0.03)
     assert sampling.other_processes == 0, "what the stranger did before timing began does not count"
+
+
+def test_this_process_is_no_stranger_though_it_was_there_before() -> None:
+    nvml = FakeNvml()
+    nvml.processes = {os.getpid(), 1}
+    watch = NvmlWatch(nvml, 0, period_s=60)
+    with watch.watching() as sampling:
+        pass
+    assert sampling.other_processes == 1
 
 
 def test_a_stranger_that_computes_counts_even_if_it_is_gone_again(
