@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from parity.results import Outcome, TensorOutcome
 
 PAGE = read("docs/tensorrt.md")
+MEASURED = read("docs/measured.md")
 ROWS = {row[0]: row[1:] for row in table(PAGE, "asked for")}
 SAMPLE = load_run(ROOT / "reports/samples/20261121-045047-h200-tensorrt-8.6")
 SOURCE = OnnxSource(onnx.ModelProto(), onnx.ModelProto())
@@ -121,7 +122,7 @@ def test_the_example_of_a_network_function_uses_what_every_release_has(release: 
 
 
 def test_the_page_has_the_figures_of_the_sample() -> None:
-    rows = {(row[0], row[1]): (*row[2:6], *row[7:]) for row in table(section(PAGE, "## Figures"), "case")}
+    rows = {(row[0], row[1]): (*row[2:6], *row[7:]) for row in table(section(MEASURED, "## Figures"), "case")}
     shares = {(o.case, o.variant): o.census.share for o in SAMPLE.outcomes if o.census}
     judged = [outcome for outcome in SAMPLE.outcomes if outcome.check == "outputs"]
     assert rows == {
@@ -129,13 +130,15 @@ def test_the_page_has_the_figures_of_the_sample() -> None:
         for outcome in judged
     }
     [tf32] = [o for o in judged if (o.case, o.precision) == ("shapes_yolo", "tf32")]
-    documented = [tuple(row[1:]) for row in table(section(PAGE, "### tf32"), "output") if row[0].startswith("detector")]
+    documented = [
+        tuple(row[1:]) for row in table(section(MEASURED, "### tf32"), "output") if row[0].startswith("detector")
+    ]
     assert documented == [_distances(tensor) for tensor in tf32.tensors]
 
 
 def test_the_page_has_the_differences_of_fp32_in_the_sample() -> None:
     tensors = [t for o in SAMPLE.outcomes if (o.precision, o.check) == ("fp32", "outputs") for t in o.tensors]
-    rows = [(float(row[1]), float(row[3])) for row in table(section(PAGE, "### fp32"), "output")]
+    rows = [(float(row[1]), float(row[3])) for row in table(section(MEASURED, "### fp32"), "output")]
     assert rows == [(pytest.approx(a, rel=0.01), pytest.approx(share, rel=0.05)) for a, share in map(_largest, tensors)]
     assert max(share for _, share in rows) < 1e-4
 
