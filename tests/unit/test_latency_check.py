@@ -60,7 +60,7 @@ class Bench:
         class Watched(Blind):
             @contextmanager
             def watching(self) -> Iterator[Sampling]:
-                yield Sampling("H200", [1980], count=1, other_processes=others)
+                yield Sampling("H200", [1980], count=1, present=set(range(others)))
 
         @contextmanager
         def watch(_number: int, _gpu: str) -> Iterator[Watched]:

@@ -270,7 +270,7 @@ def test_every_engine_that_is_timed_is_watched(tmp_path: Path) -> None:
     class Watched(Blind):
         @contextmanager
         def watching(self) -> Iterator[Sampling]:
-            yield Sampling("H200", [1980], count=1, other_processes=3)
+            yield Sampling("H200", [1980], count=1, present={1, 2, 3})
 
     @contextmanager
     def watch(_number: int, _gpu: str) -> Iterator[Watched]:
