@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from parity.agreement import Figure, JudgedFigure
@@ -29,6 +29,8 @@ class Gate:
     only_if_measured
         Whether the gate stands only where there is something to measure, as for annotations, masks and keypoints,
         which most cases do not have. Else nothing measured is no pass.
+    single_of
+        Counts of which the figure, a share of the largest of them, may be a single one whatever share that is.
     """
 
     figure: str
@@ -36,6 +38,7 @@ class Gate:
     maximum: float | None
     reason: str
     only_if_measured: bool = False
+    single_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +106,18 @@ def judge_figures(figures: Sequence[Figure], gates: Sequence[Gate]) -> tuple[Jud
     A figure outside of its gate fails. Where nothing was measured, or what was measured is not a number, the gate is
     inconclusive; so it is on a figure that is not there at all, which comes last.
     """
-    standing = {gate.figure: gate for gate in gates}
+    values = {figure.name: figure.value for figure in figures}
+    standing = {gate.figure: _allow_single(gate, values) for gate in gates}
     judged = [_judge(figure, standing.pop(figure.name, None)) for figure in figures]
     unmet = [_judge(Figure(gate.figure, None, ""), gate) for gate in standing.values() if not gate.only_if_measured]
     return (*judged, *unmet)
+
+
+def _allow_single(gate: Gate, values: Mapping[str, float | None]) -> Gate:
+    count = max((values.get(name) or 0.0 for name in gate.single_of), default=0.0)
+    if gate.maximum is None or not count:
+        return gate
+    return replace(gate, maximum=max(gate.maximum, 1.0 / count))
 
 
 def _judge(figure: Figure, gate: Gate | None) -> JudgedFigure:
@@ -152,7 +163,13 @@ def _detection_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
         Gate("absent_class_count", None, 0.0, "a class that the reference never shows is made up"),
         Gate("lost_class_count", None, 0.0, _RARE_CLASS),
         Gate("one_sided_image_count", None, 0.0, _LOST_IMAGE),
-        _small_share("borderline_share", "drift over a threshold excuses single detections, not many"),
+        Gate(
+            "borderline_share",
+            None,
+            _BORDERLINE,
+            "drift over a threshold excuses single detections, not many",
+            single_of=("reference_count", "candidate_count"),
+        ),
         Gate("iou_mean", allowed.iou_mean, None, why),
         Gate("iou_p5", allowed.iou_p5, None, why),
         *_score_gates(allowed, why),
@@ -167,7 +184,13 @@ def _classification_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
     # Scores may be logits, whose unit is not known here; the outputs check bounds them in units of their own size.
     return (
         Gate("flip_share", None, allowed.lost, why),
-        _small_share("small_margin_flip_share", "a near tie may turn over in single images, not in many"),
+        Gate(
+            "small_margin_flip_share",
+            None,
+            _BORDERLINE,
+            "a near tie may turn over in single images, not in many",
+            single_of=("image_count",),
+        ),
         *_accuracy_gates("accuracy_drop", allowed),
     )
 
@@ -209,10 +232,6 @@ def _score_gates(allowed: _Allowance, why: str) -> tuple[Gate, ...]:
 def _accuracy_gates(figure: str, allowed: _Allowance) -> tuple[Gate, ...]:
     reason = f"{allowed.why}; more accurate by more than that is as suspicious as less"
     return (Gate(figure, -allowed.accuracy, allowed.accuracy, reason, only_if_measured=True),)
-
-
-def _small_share(figure: str, reason: str) -> Gate:
-    return Gate(figure, None, _BORDERLINE, reason)
 
 
 _MAKERS = {

@@ -60,6 +60,22 @@ def test_a_gate_on_a_figure_that_is_not_there_is_inconclusive_unless_it_stands_o
     assert judge(2.0, Gate("f", None, 1.0, "", only_if_measured=True)) == [("f", Verdict.FAIL)]
 
 
+@pytest.mark.parametrize(
+    ("lost", "count", "verdict"), [(1, 7, Verdict.PASS), (2, 7, Verdict.FAIL), (2, 100, Verdict.PASS)]
+)
+def test_a_single_borderline_detection_never_fails_a_small_set(lost, count, verdict):
+    [gate] = [gate for gate in default_gates(Task.DETECTION, Precision.FP16) if gate.figure == "borderline_share"]
+    figures = [
+        Figure("reference_count", count, "count"),
+        Figure("candidate_count", count - lost, "count"),
+        Figure("borderline_share", lost / count, "share"),
+    ]
+    *_, judged = judge_figures(figures, [gate])
+    assert (judged.verdict, judged.maximum) == (verdict, max(0.02, 1 / count))
+    *_, own = judge_figures(figures, [gate, Gate("borderline_share", None, 0.01, "the case's own")])
+    assert own.verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("task", Task)
 @pytest.mark.parametrize("precision", Precision)
 def test_every_default_gate_stands_on_a_figure_of_its_task_and_has_a_reason(task, precision):
