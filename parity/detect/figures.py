@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from parity.agreement import Better, Figure
 from parity.decoded import Task
@@ -223,7 +225,12 @@ def figures_of(task: Task, values: Mapping[str, float | None]) -> tuple[Figure, 
         A value has a name that is none of the task's figures.
     """
     left = dict(values)
-    figures = tuple(Figure(spec.name, left.pop(spec.name, None), spec.unit) for spec in FIGURES[task])
+    figures = tuple(Figure(spec.name, _plain(left.pop(spec.name, None)), spec.unit) for spec in FIGURES[task])
     if left:
         raise KeyError(f"no figures of {task}: {', '.join(left)}")
     return figures
+
+
+def _plain(value: float | np.integer[Any] | np.floating[Any] | None) -> float | None:
+    """Return a figure as a number of Python's: JSON takes none of NumPy's."""
+    return value.item() if isinstance(value, (np.integer, np.floating)) else value

@@ -140,7 +140,7 @@ class LaneAgreement:
 
     def _one_sided_count(self) -> int:
         """Return in how many images a side has two lanes or more, and the other none."""
-        sides = ((_is_there(seen.reference).sum(), _is_there(seen.candidate).sum()) for seen in self._seen)
+        sides = ((int(_is_there(seen.reference).sum()), int(_is_there(seen.candidate).sum())) for seen in self._seen)
         return sum(min(counts) == 0 and max(counts) >= _FEWEST_GONE for counts in sides)
 
     def _shift_figures(self) -> Values:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from parity.agreement import Figure
@@ -116,3 +118,10 @@ def test_names_are_unique_units_are_known_and_a_name_that_is_none_is_refused():
         assert all(spec.meaning for spec in specs)
     with pytest.raises(KeyError, match="mised_share"):
         figures_of(Task.DETECTION, {"mised_share": 0.0})
+
+
+@pytest.mark.parametrize("task", FIGURES)
+def test_figures_are_numbers_that_json_takes(task):
+    values = {spec.name: (np.int64(3), np.float32(0.5), None)[place % 3] for place, spec in enumerate(FIGURES[task])}
+    found = [figure.value for figure in figures_of(task, values)]
+    assert json.loads(json.dumps(found)) == list(values.values())
