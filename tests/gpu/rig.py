@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 TACTIC_SOURCES = ("edge_mask_convolutions", "jit_convolutions")
 
 
+def case_text(rows: int, *precisions: str) -> str:
+    """Return a case file of one random feed of so many rows, with a variant of each precision that is built quickly."""
+    build = f"build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}"
+    variants = [f'[variants.{name}]\nprecision = "{name}"\n{build}\n' for name in precisions]
+    inputs = '[inputs]\nkind = "random"\nseed = 1\ncount = 1\n'
+    return f'model = "model.onnx"\nbatch_size = {rows}\n{inputs}{"".join(variants)}'
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """The worker that tests share, and where its engines are kept."""

@@ -18,7 +18,7 @@ from parity.runner.run import open_run
 from parity.runner.settings import LatencyProtocol
 from parity.verdict import Verdict
 from tests.gpu.models import conv_net
-from tests.gpu.rig import TACTIC_SOURCES
+from tests.gpu.rig import case_text
 from tests.tiny_models import write_case
 
 if TYPE_CHECKING:
@@ -35,17 +35,7 @@ pytestmark = pytest.mark.gpu
 # Large enough that kernels are timed and not launches, and no larger: at four times the rows the GPU met its power cap.
 _ROWS, _SIZE = 16, 128
 _SLOWER = 1.5
-_CASE = f"""\
-model = "model.onnx"
-batch_size = {_ROWS}
-[inputs]
-kind = "random"
-seed = 1
-count = 1
-[variants.fp16]
-precision = "fp16"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
-"""
+_CASE = case_text(_ROWS, "fp16")
 
 
 def _baseline(folder: Path, interpreter: Interpreter, mode: BaselineMode) -> Outcome:

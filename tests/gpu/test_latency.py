@@ -17,7 +17,7 @@ from parity.runner.latency_run import LatencySettings, run_latency
 from parity.runner.progress import SilentProgress
 from parity.runner.settings import LatencyProtocol
 from tests.gpu.models import conv_net, images
-from tests.gpu.rig import TACTIC_SOURCES, Rig, request_for
+from tests.gpu.rig import Rig, case_text, request_for
 from tests.gpu.spread import ROUNDS, compare_spreads
 from tests.tiny_models import write_case
 
@@ -36,17 +36,7 @@ _ROWS, _SIZE = 64, 128
 _REPEATS = 3
 _SECONDS, _WARM_UP_S = 0.15, 0.1
 
-_CASE = f"""\
-model = "model.onnx"
-batch_size = {_ROWS}
-[inputs]
-kind = "random"
-seed = 1
-count = 1
-[variants.fp32]
-precision = "fp32"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
-"""
+_CASE = case_text(_ROWS, "fp32")
 
 
 @pytest.fixture

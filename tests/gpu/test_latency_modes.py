@@ -16,7 +16,7 @@ from parity.runner.progress import SilentProgress
 from parity.runner.settings import LatencyProtocol
 from parity.verdict import Verdict
 from tests.gpu.models import choosing, conv_net, images, places
-from tests.gpu.rig import TACTIC_SOURCES, Rig, require_close, rows_of
+from tests.gpu.rig import Rig, case_text, require_close, rows_of
 from tests.tiny_models import write_case
 
 if TYPE_CHECKING:
@@ -34,18 +34,7 @@ pytestmark = pytest.mark.gpu
 
 _SIZE = 64
 _CASE = f"""\
-model = "model.onnx"
-batch_size = 4
-[inputs]
-kind = "random"
-seed = 1
-count = 1
-[variants.fp32]
-precision = "fp32"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
-[variants.tf32]
-precision = "tf32"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
+{case_text(4, "fp32", "tf32")}\
 [[latency.budgets]]
 variant = "fp32"
 max_ratio = 100

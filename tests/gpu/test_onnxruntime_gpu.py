@@ -26,7 +26,7 @@ from parity.runner.settings import LatencyProtocol
 from parity.tolerance import Precision
 from parity.verdict import Verdict
 from tests.gpu.models import conv_net, images
-from tests.gpu.rig import TACTIC_SOURCES, share_of_range
+from tests.gpu.rig import case_text, share_of_range
 from tests.tiny_graphs import run
 from tests.tiny_models import write_case
 
@@ -45,20 +45,7 @@ pytestmark = pytest.mark.gpu
 
 # Large enough that transfers take their time, and kernels theirs.
 _ROWS, _SIZE = 64, 128
-_CASE = f"""\
-model = "model.onnx"
-batch_size = {_ROWS}
-[inputs]
-kind = "random"
-seed = 1
-count = 1
-[variants.fp32]
-precision = "fp32"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
-[variants.fp16]
-precision = "fp16"
-build = {{ optimization_level = 1, tactic_sources = {list(TACTIC_SOURCES)} }}
-"""
+_CASE = case_text(_ROWS, "fp32", "fp16")
 
 
 @pytest.fixture(scope="module", autouse=True)
