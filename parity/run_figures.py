@@ -78,18 +78,16 @@ MEDIAN = "median_ms"
 
 def compared_figures() -> tuple[str, ...]:
     """Return the names of all figures that are compared between runs."""
-    from parity.detect.figures import FIGURES
+    from parity.detect.figures import SPECS
 
-    decoded = (spec.name for specs in FIGURES.values() for spec in specs)
-    return tuple(dict.fromkeys((*OUTPUT_FIGURES, "share", *ENGINE_FIGURES, MEDIAN, *decoded)))
+    return tuple(dict.fromkeys((*OUTPUT_FIGURES, "share", *ENGINE_FIGURES, MEDIAN, *SPECS)))
 
 
 def better_of(name: str) -> Better:
     """Return which way a figure of decoded results improves; a change of one that is not known here asks for a look."""
-    from parity.detect.figures import FIGURES
+    from parity.detect.figures import SPECS
 
-    named = (spec.better for specs in FIGURES.values() for spec in specs if spec.name == name)
-    return next(named, Better.NEITHER)
+    return SPECS[name].better if name in SPECS else Better.NEITHER
 
 
 def figures_of(run: Run) -> tuple[RunFigure, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from parity.agreement import Better
-from parity.detect.figures import FIGURES
+from parity.detect.figures import SPECS
 from parity.run_figures import Kind, better_of
 from parity.slowdown import FACTOR
 
@@ -102,7 +102,6 @@ LATENCY = Allowance(
 _OF_CHECK = {"census": _CENSUS, "engine": _ENGINE, "latency": {"median_ms": LATENCY}}
 
 _EXTREMES = ("_min", "_max", "_p99", "_p5")
-_COUNTED = {spec.name: spec for specs in FIGURES.values() for spec in specs}
 
 
 def allowance_of(check: str, name: str, overrides: Mapping[str, float] | None = None) -> Allowance:
@@ -124,7 +123,7 @@ def allowance_of(check: str, name: str, overrides: Mapping[str, float] | None = 
 
 
 def _decoded(name: str) -> Allowance:
-    spec = _COUNTED.get(name)
+    spec = SPECS.get(name)
     unit = spec.unit if spec else ""
     kind = Kind.ACCURACY if name.startswith(("true_", "accuracy_")) else Kind.AGREEMENT
     bare = Allowance(kind, unit, better_of(name), reason=_SMALL)

@@ -60,11 +60,12 @@ class DetectionFindings:
         self._options = options
         self._images = images
         self._absent = tally.absent_rows
+        self._gone = self._missing_whole()
         self._kinds = self._all_kinds()
 
     def counts(self) -> dict[str, int]:
         """Return how many findings there are of each kind."""
-        counts = dict(Counter(finding.kind for finding in self._gone()))
+        counts = dict(Counter(finding.kind for finding in self._gone))
         for kind in self._kinds:
             if len(kind.rows):
                 counts[kind.name] = counts.get(kind.name, 0) + len(kind.rows)
@@ -77,9 +78,9 @@ class DetectionFindings:
         rows = np.concatenate([kind.rows for kind in self._kinds])
         order = np.argsort(-severities, kind="stable")[: self._options.max_findings]
         told = (self._finding(self._kinds[which[at]], int(rows[at]), float(severities[at])) for at in order)
-        return (*self._gone(), *told)[: self._options.max_findings]
+        return (*self._gone, *told)[: self._options.max_findings]
 
-    def _gone(self) -> tuple[Finding, ...]:
+    def _missing_whole(self) -> tuple[Finding, ...]:
         """Return what is missing whole, which says more than what is missing of it."""
         empty = self._one_sided()
         return empty or (*self._lost_classes(), *self._one_sided_images())

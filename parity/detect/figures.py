@@ -215,6 +215,9 @@ FIGURES: dict[Task, tuple[FigureSpec, ...]] = {
 }
 """All figures of each task, in the order in which they are shown."""
 
+SPECS = {spec.name: spec for specs in FIGURES.values() for spec in specs}
+"""Each figure by its name; one that several tasks have has one unit and one direction in all of them."""
+
 
 def figures_of(task: Task, values: Mapping[str, float | None]) -> tuple[Figure, ...]:
     """Return all figures of a task, in order; those without a value are there without one.
