@@ -20,6 +20,14 @@ import onnx
 from google.protobuf.message import EncodeError
 
 from parity.backends.engine import EngineTiming
+from parity.backends.onnxruntime_provider import (
+    MEND,
+    PROVIDER_NAMES,
+    load_libraries,
+    provider_entry,
+    require_loaded,
+    require_provider,
+)
 from parity.backends.onnxruntime_timing import time_bound, time_transferless
 from parity.backends.validation import check_feed
 from parity.environment import onnxruntime_conflict
@@ -34,14 +42,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _FATAL_ONLY = 4  # What ONNX Runtime logs as an error it also raises, and the text of the exception is in the report.
-
-_PROVIDER_NAMES = {
-    Provider.CPU: "CPUExecutionProvider",
-    Provider.CUDA: "CUDAExecutionProvider",
-    Provider.TENSORRT: "TensorrtExecutionProvider",
-}
-# TF32 is on by default in the CUDA provider, and an fp32 reference must not round to 10 bits.
-_PROVIDER_DEFAULTS = {Provider.CUDA: {"use_tf32": "0"}}
 
 
 class OnnxRuntimeBackend:
@@ -76,15 +76,16 @@ class OnnxRuntimeBackend:
             The session cannot be made for another reason.
         """
         runtime = _runtime()
-        _require_provider(runtime, options.provider)
-        with _mapped_open_errors(runtime.__version__, options.provider), _loadable(model) as source:
+        require_provider(runtime, options.provider)
+        complaint = load_libraries(runtime, options.provider)
+        with _mapped_open_errors(runtime.__version__, options.provider, complaint), _loadable(model) as source:
             # With its fallback, a provider that fails, now or in a run, has the CPU answer in its place.
             session = runtime.InferenceSession(
-                source, _session_options(runtime, options), providers=[_provider_entry(options)], enable_fallback=0
+                source, _session_options(runtime, options), providers=[provider_entry(options)], enable_fallback=0
             )
         # Older releases read no such argument.
         session.disable_fallback()
-        _require_loaded(session, options.provider)
+        require_loaded(session, options.provider, complaint)
         return OnnxRuntimeSession(session, model, options.timeout_s)
 
 
@@ -215,32 +216,6 @@ def _require_sound_installation() -> None:
         raise BackendUnavailable(conflict)
 
 
-def _require_provider(runtime: Any, provider: Provider) -> None:
-    available = runtime.get_available_providers()
-    if _PROVIDER_NAMES[provider] not in available:
-        raise BackendUnavailable(
-            f"onnxruntime {runtime.__version__}: has no {_PROVIDER_NAMES[provider]}, only {', '.join(available)}; "
-            "run: pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
-        )
-
-
-def _require_loaded(session: Any, provider: Provider) -> None:
-    # A provider whose libraries are missing is dropped with a warning, and the CPU answers in its place.
-    loaded = session.get_providers()
-    if loaded[:1] != [_PROVIDER_NAMES[provider]]:
-        raise BackendUnavailable(
-            f"onnxruntime: {_PROVIDER_NAMES[provider]} was asked for, but {', '.join(loaded)} was loaded; "
-            "its CUDA or cuDNN libraries are missing or of another version: run: parity doctor"
-        )
-
-
-def _provider_entry(options: SessionOptions) -> tuple[str, dict[str, str]]:
-    return _PROVIDER_NAMES[options.provider], {
-        **_PROVIDER_DEFAULTS.get(options.provider, {}),
-        **dict(options.provider_options),
-    }
-
-
 def _session_options(runtime: Any, options: SessionOptions) -> Any:
     levels = runtime.GraphOptimizationLevel
     made = runtime.SessionOptions()
@@ -342,15 +317,15 @@ def foreign_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _mapped_open_errors(version: str, provider: Provider) -> Iterator[None]:
+def _mapped_open_errors(version: str, provider: Provider, complaint: str) -> Iterator[None]:
     try:
         yield
     except foreign_errors() as error:
         # ONNX Runtime's own classes tell of the model; what CUDA says in a provider's constructor comes as this one.
         if provider is not Provider.CPU and type(error) is RuntimeError:
+            reasons = "; ".join(filter(None, (_own_words(error), complaint)))
             raise BackendUnavailable(
-                f"onnxruntime {version}: {_PROVIDER_NAMES[provider]} does not start ({_own_words(error)}); "
-                "run: parity doctor"
+                f"onnxruntime {version}: {PROVIDER_NAMES[provider]} does not start ({reasons}); {MEND[provider]}"
             ) from error
         raise explain_refusal(error, version) from error
 
