@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 from parity.history import append_run
 from parity.history.append import write_run
 from parity.history.file import writing
-from parity.results import Run, load_run
 from parity.run_figures import figures_of
+from parity.run_file import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from parity.results import Run
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports" / "samples" / "20261121-045047-h200-tensorrt-8.6"

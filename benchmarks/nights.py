@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner.baseline_latency import AGAIN
 from parity.slowdown import FACTOR, compare
 from parity.stats import block_medians

@@ -187,7 +187,7 @@ def _report(
     if as_json and github:
         raise typer.BadParameter("--json and --github each print something else; choose one")
     with told(debug):
-        from parity.results import load_run
+        from parity.run_file import load_run
 
         saved = load_run(run)
         if github:

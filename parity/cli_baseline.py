@@ -153,7 +153,7 @@ def _accept(settings: RunSettings, update: UpdateSettings, seconds: float) -> in
 
 def _accept_saved(settings: RunSettings, saved: Sequence[Path], update: UpdateSettings) -> int:
     from parity.case.loader import load_case
-    from parity.results import load_run
+    from parity.run_file import load_run
     from parity.runner.baseline_judge import MeasuredCase, require_measured, update_baselines
 
     runs = tuple(load_run(path) for path in saved)

@@ -98,7 +98,7 @@ class Recorder:
         return self._folder.path
 
     def _add(self, text: str, item_id: str) -> None:
-        from parity.results import run_from_json
+        from parity.run_file import run_from_json
 
         arrived = run_from_json(text, item_id)
         self._require_name_apart(arrived, item_id)
@@ -175,7 +175,7 @@ class Recorder:
 
 def attach(report: pytest.TestReport, item: CheckItem, command: tuple[str, ...]) -> None:
     """Put an item's outcome on its report."""
-    from parity.results import run_to_json
+    from parity.run_file import run_to_json
 
     if item.outcomes:
         setattr(report, ATTRIBUTE, run_to_json(run_of(item.case_file, item.outcomes, command)))

@@ -1,26 +1,19 @@
-"""Outcomes and runs: what the checks found, saved as one versioned JSON document.
+"""Outcomes and runs: what the checks found; ``run_file`` saves them.
 
 Reports read these types alone, so that a saved run renders on a machine without the model, a runtime or a GPU.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from parity.agreement import DecodedRecord  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.diagnosis import Diagnosis  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.difference import TensorDifference  # noqa: TC001 - pydantic reads the annotation at run time
-from parity.errors import RunError
 from parity.latency_table import LatencyRecord  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.layer_table import LayerReport  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.tolerance import Tolerance  # noqa: TC001 - pydantic reads the annotation at run time
 from parity.verdict import Verdict as Verdict  # noqa: PLC0414 - readers of runs find it here
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FORMAT_VERSION = 1
 
@@ -366,59 +359,3 @@ class Run:
         if not verdicts - {Verdict.SKIPPED} or verdicts & {Verdict.ERROR, Verdict.INCONCLUSIVE}:
             return 2
         return 1 if Verdict.FAIL in verdicts else 0
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import ConfigDict, TypeAdapter, with_config
-
-    configured = with_config(ConfigDict(ser_json_inf_nan="strings"))(Run)
-    return TypeAdapter(configured)
-
-
-def run_to_json(run: Run) -> str:
-    """Return a run as JSON; NaN and infinities are strings, so that any reader takes it."""
-    text: str = _adapter().dump_json(run, indent=1).decode()
-    return text
-
-
-def run_from_json(text: str, where: str) -> Run:
-    """Read a run from JSON.
-
-    Raises
-    ------
-    RunError
-        Not JSON, another format version, or not a run; ``where`` names the file in the message.
-    """
-    from pydantic import ValidationError
-
-    try:
-        version = json.loads(text).get("format_version")
-    except (ValueError, AttributeError) as error:
-        raise RunError(f"{where}: is not a saved run ({error}); expected the run.json of a report folder") from error
-    if version != FORMAT_VERSION:
-        raise RunError(f"{where}: has format version {version!r}; this release reads {FORMAT_VERSION}")
-    try:
-        run: Run = _adapter().validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{where}: {place}: {first['msg']}; the file is damaged, run again") from error
-    return run
-
-
-def load_run(path: Path) -> Run:
-    """Read the run in a report folder, or in a run.json.
-
-    Raises
-    ------
-    RunError
-        The file is missing, unreadable or not a run.
-    """
-    file = path / "run.json" if path.is_dir() else path
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"{file}: cannot be read ({reason}); expected a report folder with run.json") from error
-    return run_from_json(text, str(file))

@@ -21,8 +21,8 @@ from parity.results import (
     TensorOutcome,
     Triangulation,
     WorkerRecord,
-    run_to_json,
 )
+from parity.run_file import run_to_json
 from parity.tolerance import Tolerance
 from parity.verdict import Verdict
 

@@ -10,7 +10,7 @@ from parity.baseline.files import from_json
 from parity.baseline.judging import CHECK
 from parity.baseline.measured import checks_made, measured_of
 from parity.errors import BaselineError
-from parity.results import run_from_json
+from parity.run_file import run_from_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from parity.baseline.machine import machine_of, variant_key
 from parity.errors import BaselineError, HistoryError
 from parity.history.file import DamagedError, set_aside, writing
-from parity.results import run_to_json
 from parity.run_figures import figures_of
+from parity.run_file import run_to_json
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,7 +12,7 @@ from parity.report.layers import LayerView
 from parity.report.machine import summary_json
 from parity.report.terminal import print_run
 from parity.report.writing import write_text
-from parity.results import load_run
+from parity.run_file import load_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import numpy as np
 from parity.backends import TensorRTSettings, open_backends
 from parity.case.loader import CASE_FILE, load_case
 from parity.errors import RunError
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner.engine_judge import differing_dtypes
 from parity.runner.engine_request import engine_request
 from parity.runner.given_engines import with_engines

@@ -10,12 +10,14 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from parity.errors import RunError
-from parity.results import Run, load_run, run_to_json
+from parity.run_file import load_run, run_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
+
+    from parity.results import Run
 
 RUN_FILE = "run.json"
 FEED_FOLDER = "feeds"

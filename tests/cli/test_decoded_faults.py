@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from parity.results import load_run
+from parity.run_file import load_run
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess

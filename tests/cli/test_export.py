@@ -14,7 +14,7 @@ import pytest
 from polygraphy.comparator import RunResults
 from polygraphy.json import load_json, save_json
 
-from parity.results import load_run
+from parity.run_file import load_run
 from tests.tiny_cases import write_matmul_case
 
 if TYPE_CHECKING:

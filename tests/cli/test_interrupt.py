@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from parity.results import load_run
+from parity.run_file import load_run
 from tests.tiny_cases import parity_command, process_environment, write_matmul_case
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.results import load_run
+from parity.run_file import load_run
 from tests.tiny_cases import RANDOM_INPUTS, two_matmuls, write_matmul_case
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from parity.results import load_run
+from parity.run_file import load_run
 from tests.recorded_run import CASE, INTERPRETER, JUDGED, VERDICTS
 
 if TYPE_CHECKING:

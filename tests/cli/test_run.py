@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from parity.results import load_run
+from parity.run_file import load_run
 from tests.tiny_cases import write_matmul_case
 
 if TYPE_CHECKING:

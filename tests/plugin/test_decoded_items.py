@@ -70,7 +70,7 @@ def test_junit_carries_the_decoded_figures(run_pytest: RunPytest, detector: Path
 def test_a_saved_run_has_the_pictures_that_its_outcomes_name(
     run_pytest: RunPytest, detector: Path, pytester: pytest.Pytester
 ) -> None:
-    from parity.results import load_run
+    from parity.run_file import load_run
 
     run_pytest("--parity-out", "reports", "-k", "fp32")
     [folder] = (pytester.path / "reports").iterdir()

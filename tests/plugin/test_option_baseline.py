@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner.settings import LatencyProtocol
 from tests.plugin.conftest import PLAIN_AND_XDIST
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parity.errors import RunError
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import RunFolder, RunSettings, run_cases
 from tests.plugin.conftest import PLAIN_AND_XDIST
 from tests.tiny_cases import write_matmul_case

@@ -22,7 +22,8 @@ from parity.checks.latency import (
 )
 from parity.inspector import EngineLayer
 from parity.latency_table import GpuConditions, LatencyMode, LatencyRecord, Measurement
-from parity.results import Outcome, run_from_json, run_to_json
+from parity.results import Outcome
+from parity.run_file import run_from_json, run_to_json
 from parity.verdict import Verdict
 from tests.run_examples import make_run
 

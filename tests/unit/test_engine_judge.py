@@ -17,7 +17,7 @@ from parity.backends import TensorRTSettings, get_backend
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.backends.tensorrt.session import TensorRTSession
 from parity.errors import RunError
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import RunSettings, open_run, run_cases
 from parity.tolerance import Precision
 from parity.verdict import Verdict

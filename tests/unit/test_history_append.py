@@ -17,8 +17,9 @@ from parity.errors import HistoryError
 from parity.history import Asked, append_run, read_history
 from parity.history.append import facts_of, key_of
 from parity.history.file import _is_on_network, set_aside, writing
-from parity.results import GpuRecord, Run, run_from_json, run_to_json
+from parity.results import GpuRecord, Run
 from parity.run_figures import figures_of
+from parity.run_file import run_from_json, run_to_json
 from tests.history_runs import latency_outcome, night, nights
 from tests.run_examples import ENGINES, ENVIRONMENT, FAILING, WORKER, make_run
 from tests.tiny_cases import process_environment

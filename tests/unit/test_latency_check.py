@@ -13,7 +13,7 @@ from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.backends.tensorrt.session import TensorRTSession
 from parity.case import load_case
 from parity.errors import BackendError
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings, RunSettings, open_run
 from parity.runner.case_judge import checks_made
 from parity.runner.settings import LatencyProtocol

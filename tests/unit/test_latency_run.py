@@ -18,7 +18,7 @@ from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.backends.tensorrt.session import TensorRTSession
 from parity.errors import BackendError, BackendTimeout, RunError
 from parity.options import SessionOptions
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings, RunSettings
 from parity.runner.latency_run import OTHER_MODE, LatencySettings, run_latency
 from parity.runner.latency_trial import NOT_REBUILT

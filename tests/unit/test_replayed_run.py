@@ -21,7 +21,7 @@ from parity.backends.tensorrt.conversation import infer_singly
 from parity.backends.tensorrt.recording import ReplayConversation
 from parity.errors import BackendError
 from parity.report import render
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import RunSettings, run_cases
 from parity.verdict import Verdict
 from tests.recorded_run import CASE, JUDGED, RECORDING, REFUSED, VERDICTS, recorded_engines

@@ -22,7 +22,7 @@ from parity.report.html import report_html
 from parity.report.markdown import summary_markdown
 from parity.report.pictures import embedded_pictures
 from parity.report.tables import outputs_csv
-from parity.results import run_from_json, run_to_json
+from parity.run_file import run_from_json, run_to_json
 from parity.verdict import Verdict
 from tests.decoded_examples import CLASSIFIED, DECODED, DECODED_RUN, RECORD, save_pictures
 from tests.html_page import without_assets

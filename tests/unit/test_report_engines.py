@@ -25,7 +25,7 @@ from parity.report.tables import (
     invariants_csv,
     outputs_csv,
 )
-from parity.results import run_from_json, run_to_json
+from parity.run_file import run_from_json, run_to_json
 from parity.verdict import Verdict
 from tests.html_page import Tags, without_assets
 from tests.run_examples import (

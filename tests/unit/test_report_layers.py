@@ -21,7 +21,7 @@ from parity.report.layers import layer_lines, layer_tables, offenders_table, sou
 from parity.report.layers_csv import LAYERS_COLUMNS, layers_csv
 from parity.report.markdown import summary_markdown
 from parity.report.tables import outputs_csv
-from parity.results import run_from_json, run_to_json
+from parity.run_file import run_from_json, run_to_json
 from parity.verdict import Verdict
 from tests.html_page import Tags, without_assets
 from tests.layer_examples import AGREEING, BLANK, DIAGNOSIS, FAILING, row

@@ -11,8 +11,8 @@ from parity.agreement import Better, DecodedRecord, Figure, JudgedFigure
 from parity.detect.figures import FIGURES
 from parity.latency_table import LatencyMode, LatencyRecord, Measurement
 from parity.pytest_cases import figures_of as junit_properties
-from parity.results import load_run
 from parity.run_figures import Kind, better_of, figures_of, outcome_figures
+from parity.run_file import load_run
 from parity.stats import summarize
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "samples" / "20261121-045047-h200-tensorrt-8.6"

@@ -37,7 +37,7 @@ from parity.case import load_case
 from parity.errors import BackendUnavailable, FeedError, RunError
 from parity.options import SessionOptions
 from parity.preprocess import Geometry
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings, OpenRun, RunSettings, open_run, run_cases
 from parity.runner import case_judge as case_judge_module
 from parity.runner import planned as planned_module

@@ -25,7 +25,7 @@ from parity.backends.fake import (
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.case import load_case
 from parity.report import render, summary_json
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings, RunSettings, open_case_judge, open_run, run_cases
 from parity.runner.decoded_reference import DecodedReference
 from parity.verdict import Verdict

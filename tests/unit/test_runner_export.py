@@ -16,7 +16,7 @@ from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.cli_interop import export_polygraphy
 from parity.errors import RunError
 from parity.interop.polygraphy import read_results
-from parity.results import Run, load_run
+from parity.run_file import load_run
 from parity.runner import RunSettings, open_run
 from parity.runner.export import ExportSettings, recompute
 from parity.runner.folder import RunFolder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from parity.backends import Backend, TensorRTSettings
+    from parity.results import Run
     from parity.runner.run import OpenBackends
 
 ROLLED = Faults(rolls_rows=True)

@@ -17,7 +17,8 @@ from parity.case import Variant
 from parity.errors import FeedError, RunError
 from parity.options import PrecisionOptions, Provider, SessionOptions
 from parity.preprocess import Geometry
-from parity.results import Environment, Run, load_run
+from parity.results import Environment, Run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings, Origin, RunFolder, RunSettings, cache_folder, create_run_folder
 from parity.runner.replay import NOTE_KEY, FeedNote, read_feed, write_feed
 from parity.runner.settings import MADE_BY, relative_path, selection_of, with_selection, without_current_folder

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from parity.report import render
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.verdict import Verdict
 from tests.pages import ROOT
 

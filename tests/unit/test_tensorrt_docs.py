@@ -20,7 +20,7 @@ from parity.backends.tensorrt.process import START_LIMIT_S
 from parity.backends.tensorrt.recipe import Recipe, choose_recipe
 from parity.build_options import BuildOptions, Quantization, Typing
 from parity.errors import PrecisionError
-from parity.results import load_run
+from parity.run_file import load_run
 from parity.runner import JudgeSettings
 from parity.runner.selection import checks_of
 from parity.tolerance import Precision

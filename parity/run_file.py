@@ -1,0 +1,69 @@
+"""A run as one versioned JSON document: the run.json of a report folder."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from parity.errors import RunError
+from parity.results import FORMAT_VERSION, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    configured = with_config(ConfigDict(ser_json_inf_nan="strings"))(Run)
+    return TypeAdapter(configured)
+
+
+def run_to_json(run: Run) -> str:
+    """Return a run as JSON; NaN and infinities are strings, so that any reader takes it."""
+    text: str = _adapter().dump_json(run, indent=1).decode()
+    return text
+
+
+def run_from_json(text: str, where: str) -> Run:
+    """Read a run from JSON.
+
+    Raises
+    ------
+    RunError
+        Not JSON, another format version, or not a run; ``where`` names the file in the message.
+    """
+    from pydantic import ValidationError
+
+    try:
+        version = json.loads(text).get("format_version")
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{where}: is not a saved run ({error}); expected the run.json of a report folder") from error
+    if version != FORMAT_VERSION:
+        raise RunError(f"{where}: has format version {version!r}; this release reads {FORMAT_VERSION}")
+    try:
+        run: Run = _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{where}: {place}: {first['msg']}; the file is damaged, run again") from error
+    return run
+
+
+def load_run(path: Path) -> Run:
+    """Read the run in a report folder, or in a run.json.
+
+    Raises
+    ------
+    RunError
+        The file is missing, unreadable or not a run.
+    """
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{file}: cannot be read ({reason}); expected a report folder with run.json") from error
+    return run_from_json(text, str(file))
