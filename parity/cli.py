@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parity import __version__
-from parity.cli_baseline import baselines
-from parity.cli_common import (
+from parity.commands.baseline import baselines
+from parity.commands.common import (
     COULD_NOT_JUDGE,
     REPORTS,
     AsJson,
@@ -38,9 +38,9 @@ from parity.cli_common import (
     tell_run,
     told,
 )
-from parity.cli_init import init
-from parity.cli_layers import layers
-from parity.cli_tools import tools
+from parity.commands.init import init
+from parity.commands.layers import layers
+from parity.commands.tools import tools
 
 if TYPE_CHECKING:
     from parity.runner import RunSettings

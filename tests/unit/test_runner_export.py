@@ -13,7 +13,7 @@ import pytest
 from tiny_case import write_case
 
 from parity.backends.tensorrt.backend import TensorRTBackend
-from parity.cli_interop import export_polygraphy
+from parity.commands.interop import export_polygraphy
 from parity.errors import RunError
 from parity.interop.polygraphy import read_results
 from parity.run_file import load_run

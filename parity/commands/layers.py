@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from parity.cli_common import (
+from parity.commands.common import (
     REPORTS,
     AsJson,
     Backends,

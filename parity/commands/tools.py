@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from parity.cli_common import (
+from parity.commands.common import (
     REPORTS,
     AsJson,
     BackendName,
@@ -83,7 +83,7 @@ def _repair(  # noqa: PLR0917 - typer reads one parameter for each option
     """
     with told(debug):
         show_log(verbose)
-        from parity.cli_repair import Asked, repair_case
+        from parity.commands.repair import Asked, repair_case
 
         [chosen] = backend_names([backend] if backend else None, wants_tensorrt=bool(tensorrt_python))
         asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
@@ -106,7 +106,7 @@ def _sensitivity(  # noqa: PLR0917 - as above
     """Show what each node costs alone at a variant's precision, and what keeping it alone saves."""
     with told(debug):
         show_log(verbose)
-        from parity.cli_repair import Asked, show_sensitivity
+        from parity.commands.repair import Asked, show_sensitivity
 
         asked = Asked(case, variant, tries, minutes, limit, not no_python, keep_precision, debug)
         raise typer.Exit(show_sensitivity(asked, out))
@@ -131,7 +131,7 @@ def _export(  # noqa: PLR0917 - typer reads one parameter for each option
         raise typer.BadParameter("say for which tool: --polygraphy")
     with told(debug):
         show_log(verbose=False)
-        from parity.cli_interop import export_polygraphy
+        from parity.commands.interop import export_polygraphy
         from parity.runner import cache_folder
         from parity.runner.export import ExportSettings
 
@@ -160,7 +160,7 @@ def _import_trtexec(  # noqa: PLR0917 - typer reads one parameter for each optio
     if not (layers or profile or times) or (case and not layers) or (variant and not case):
         raise typer.BadParameter("give a file of trtexec; --case needs --layers, and --variant needs --case")
     with told(debug):
-        from parity.cli_interop import TrtexecFiles, exit_code, import_trtexec
+        from parity.commands.interop import TrtexecFiles, exit_code, import_trtexec
         from parity.report.measurements import measurements_json, print_measurements, write_measurements
 
         found = import_trtexec(TrtexecFiles(layers, profile, times, case, variant, not no_python))
@@ -245,7 +245,7 @@ def _history(  # noqa: PLR0917 - as above
 ) -> None:
     """Show a case's figures over time, and the runs between which they stepped. Exit code 0 or 2."""
     with told(debug):
-        from parity.cli_history import case_name, show_history
+        from parity.commands.history import case_name, show_history
         from parity.history import Asked
 
         asked = Asked(case_name(case), tuple(variant or ()), tuple(figure or ()), last)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parity.cli_common import Debug, Verbose, show_log, shown_progress, told
+from parity.commands.common import Debug, Verbose, show_log, shown_progress, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parity.cli_common import (
+from parity.commands.common import (
     COULD_NOT_JUDGE,
     REPORTS,
     AsJson,

@@ -166,7 +166,7 @@ def tell_run(
         print_run(run, page, sys.stdout, view or LayerView())
     if history is None:
         return run.exit_code
-    from parity.cli_history import remember
+    from parity.commands.history import remember
 
     return run.exit_code if remember(run, history) else COULD_NOT_JUDGE
 
