@@ -28,6 +28,11 @@ def scene(rng, count=30, classes=2):
 
 
 REFERENCE = tuple(scene(np.random.default_rng(seed)) for seed in range(20))
+CLEAR = Detections(
+    np.array([[12.0, 30.5, 80.2, 99.9], [100, 100, 140, 160], [300, 300, 400, 360]]),
+    np.array([0.83, 0.8, 0.91]),
+    np.array([0, 0, 1]),
+)
 
 
 def measure(reference, candidate, truths=None, **options):
@@ -44,3 +49,23 @@ def values(measured):
 def failing(measured, precision=Precision.INT8):
     judged = judge_figures(measured.figures, default_gates(Task.DETECTION, precision))
     return {one.figure.name for one in judged if one.verdict not in (None, Verdict.PASS)}
+
+
+def changed(change):
+    return [change(side) for side in REFERENCE]
+
+
+def with_scores(side, scores):
+    return replace(side, scores=scores)
+
+
+def appended(side, other):
+    return Detections(
+        *(np.concatenate([getattr(side, name), getattr(other, name)]) for name in ("boxes", "scores", "classes"))
+    )
+
+
+def put(array, index, value):
+    copy = array.copy()
+    copy[index] = value
+    return copy
