@@ -8,7 +8,8 @@ import polygraphy.backend.trt  # noqa: F401 - its modules must be there before a
 import pytest
 
 from parity.worker.config import flags_set, make_config
-from tests.fake_tensorrt import RELEASES, fake_tensorrt, install, make_tensor
+from tests.fake_tensorrt import RELEASES, fake_tensorrt, install
+from tests.fake_tensorrt_objects import make_tensor
 
 OLD, FIRST, LAST_WEAK, NEW = RELEASES
 IMAGES = {"images": {"min": [1, 3, 8, 8], "opt": [4, 3, 8, 8], "max": [8, 3, 8, 8]}}

@@ -13,7 +13,8 @@ from parity.worker.calibrator import Batches, calibration_feeds, make_calibrator
 from parity.worker.errors import FeedRefused, PrecisionMissing, WorkerError
 from parity.worker.tensor import Tensor
 from tests.fake_pycuda import CudaError, CudaMemoryError, FakeGpu
-from tests.fake_tensorrt import fake_tensorrt, make_tensor
+from tests.fake_tensorrt import fake_tensorrt
+from tests.fake_tensorrt_objects import make_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

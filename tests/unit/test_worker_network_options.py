@@ -10,7 +10,7 @@ from parity.worker.config import flags_set, set_parser_flags
 from parity.worker.errors import FeedRefused, ModelRefused, PrecisionMissing
 from tests import config_bench
 from tests.config_bench import IMAGES, NEW, OLD, Bench
-from tests.fake_tensorrt import make_tensor
+from tests.fake_tensorrt_objects import make_tensor
 
 # Fixtures, asked for by name.
 bench, at = config_bench.bench, config_bench.at

@@ -9,7 +9,8 @@ import pytest
 
 from parity.worker.errors import PrecisionMissing
 from parity.worker.observing import expose_tensors
-from tests.fake_tensorrt import RELEASES, fake_tensorrt, make_tensor
+from tests.fake_tensorrt import RELEASES, fake_tensorrt
+from tests.fake_tensorrt_objects import make_tensor
 
 WITH_DEBUG = [release for release in RELEASES if release != "8.6.0"]
 
