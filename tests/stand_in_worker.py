@@ -11,7 +11,8 @@ import sys
 import time
 
 from tests.fake_cuda import ExecutingGpu
-from tests.fake_engine import Port, Shop, Toy
+from tests.fake_engine import Shop
+from tests.toy_engines import Port, Toy
 
 from . import handlers
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from parity.worker.errors import PrecisionMissing, WorkerError
-from tests.fake_engine import Port, Toy, open_desk, tensors
+from tests.fake_desk import open_desk, tensors
 from tests.fake_pycuda import CudaError
+from tests.toy_engines import Port, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fake_engine import Arrays, Desk
+    from tests.fake_desk import Desk
+    from tests.toy_engines import Arrays
 
 X = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
 

@@ -10,14 +10,15 @@ import pytest
 from parity.worker import engine
 from parity.worker.dtypes import name_of, storage
 from parity.worker.errors import ModelRefused, Unavailable, WorkerError
-from tests.fake_engine import Port, Toy, open_desk
+from tests.fake_desk import open_desk
 from tests.fake_tensorrt import RELEASES, fake_tensorrt
+from tests.toy_engines import Port, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fake_engine import Desk
+    from tests.fake_desk import Desk
 
 
 @pytest.fixture

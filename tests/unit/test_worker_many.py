@@ -13,14 +13,16 @@ from parity.worker.errors import CudaLost, FeedRefused, WorkerError
 from parity.worker.pagelock import PageLocks, _address
 from parity.worker.segments import Outgoing
 from tests.fake_cuda import ExecutingGpu, Stream
-from tests.fake_engine import Port, Toy, open_desk
+from tests.fake_desk import open_desk
 from tests.fake_pycuda import CudaError
+from tests.toy_engines import Port, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tests.fake_engine import Arrays, Desk
+    from tests.fake_desk import Desk
+    from tests.toy_engines import Arrays
 
 ROWS = 3
 

@@ -9,14 +9,16 @@ import pytest
 from parity.worker import engine
 from parity.worker.errors import CudaLost, FeedRefused, WorkerError
 from parity.worker.tensor import Tensor
-from tests.fake_engine import Port, Toy, open_desk
+from tests.fake_desk import open_desk
 from tests.fake_tensorrt import RELEASES
+from tests.toy_engines import Port, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fake_engine import Arrays, Desk
+    from tests.fake_desk import Desk
+    from tests.toy_engines import Arrays
 
 
 @pytest.fixture

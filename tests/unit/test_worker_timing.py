@@ -12,13 +12,14 @@ from parity.worker.errors import CudaLost, FeedRefused, WorkerError
 from parity.worker.execution import Execution
 from parity.worker.lanes import COPIED, Lane
 from parity.worker.layers import by_position
-from tests.fake_engine import Port, Toy, open_desk, tensors
+from tests.fake_desk import open_desk, tensors
+from tests.toy_engines import Port, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fake_engine import Desk
+    from tests.fake_desk import Desk
 
 
 @pytest.fixture
