@@ -22,9 +22,27 @@ def _adapter() -> Any:
 
 
 def run_to_json(run: Run) -> str:
-    """Return a run as JSON; NaN and infinities are strings, so that any reader takes it."""
-    text: str = _adapter().dump_json(run, indent=1).decode()
+    """Return a run as JSON; NaN and infinities are strings, so that any reader takes it.
+
+    Text that is no Unicode, as names of files and of metadata may hold, is written with its lone surrogates spelt out.
+    """
+    from pydantic_core import PydanticSerializationError, to_json
+
+    try:
+        text: str = _adapter().dump_json(run, indent=1).decode()
+    except PydanticSerializationError:
+        plain = _as_unicode(_adapter().dump_python(run, mode="json"))
+        text = to_json(plain, indent=1, inf_nan_mode="strings").decode()
     return text
+
+
+def _as_unicode(plain: Any) -> Any:
+    """Return plain data with every text as Unicode."""
+    if isinstance(plain, dict):
+        return {_as_unicode(key): _as_unicode(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_as_unicode(value) for value in plain]
+    return plain.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(plain, str) else plain
 
 
 def run_from_json(text: str, where: str) -> Run:
