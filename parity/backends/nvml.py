@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
@@ -203,22 +203,42 @@ class Gpus:
     cuda: str
 
 
-def find_gpus() -> Gpus | str:
-    """Return the machine's GPUs, or why they cannot be told."""
+class _UntoldError(Exception):
+    """NVML tells nothing; the message is why."""
+
+
+@contextmanager
+def _started() -> Iterator[Any]:
+    """Give the module ``pynvml``, initialized, for the length of the block.
+
+    Raises
+    ------
+    _UntoldError
+        It is missing, no driver answers, or NVML refuses what the block asks.
+    """
     try:
         import pynvml
     except ImportError:
-        return "nvidia-ml-py is missing; run: pip install nvidia-ml-py"
+        raise _UntoldError("nvidia-ml-py is missing; run: pip install nvidia-ml-py") from None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return f"no NVIDIA driver answers ({error})"
+        raise _UntoldError(f"no NVIDIA driver answers ({error})") from None
     try:
-        return _gpus(pynvml)
+        yield pynvml
     except pynvml.NVMLError as error:
-        return f"the NVIDIA driver does not tell its GPUs ({error})"
+        raise _UntoldError(f"the NVIDIA driver does not tell its GPUs ({error})") from None
     finally:
         pynvml.nvmlShutdown()
+
+
+def find_gpus() -> Gpus | str:
+    """Return the machine's GPUs, or why they cannot be told."""
+    try:
+        with _started() as nvml:
+            return _gpus(nvml)
+    except _UntoldError as reason:
+        return str(reason)
 
 
 def _gpus(nvml: Any) -> Gpus:
@@ -241,20 +261,9 @@ def describe_gpu(number: int) -> GpuRecord | None:
     number
         The GPU's number as CUDA counts it in this process.
     """
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        return _gpu_record(pynvml, _handle(pynvml, number))
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+    with suppress(_UntoldError), _started() as nvml:
+        return _gpu_record(nvml, _handle(nvml, number))
+    return None
 
 
 def _gpu_record(nvml: Any, handle: Any) -> GpuRecord:
@@ -274,27 +283,19 @@ def open_watch(number: int, gpu: str) -> Iterator[Watch]:
     gpu
         What is to be told where nobody can look.
     """
-    try:
-        import pynvml
-    except ImportError:
-        yield Blind(gpu, "nobody looked at the GPU's clocks and processes: nvidia-ml-py is missing")
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield Blind(gpu, f"nobody looked at the GPU's clocks and processes: NVML does not start ({error})")
-        return
-    try:
-        yield _watch(pynvml, number, gpu)
-    finally:
-        pynvml.nvmlShutdown()
+    with ExitStack() as stack:
+        yield _watch(stack, number, gpu)
 
 
-def _watch(nvml: Any, number: int, gpu: str) -> Watch:
+def _watch(stack: ExitStack, number: int, gpu: str) -> Watch:
+    """Return a GPU's watch, with NVML open until the stack ends; it is closed at once where nobody can look."""
     try:
-        return NvmlWatch(nvml, number)
-    except nvml.NVMLError as error:
-        return Blind(gpu, f"nobody looked at the GPU's clocks and processes: NVML has no GPU {number} ({error})")
+        with ExitStack() as opened:
+            watch = NvmlWatch(opened.enter_context(_started()), number)
+            stack.push(opened.pop_all())
+        return watch
+    except _UntoldError as reason:
+        return Blind(gpu, f"nobody looked at the clocks and processes of GPU {number}: {reason}")
 
 
 def _handle(nvml: Any, number: int) -> Any:

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from parity.backends.nvml import THROTTLES, NvmlWatch, describe_gpu, open_watch
+from parity.backends.nvml import THROTTLES, NvmlWatch, describe_gpu, find_gpus, open_watch
 from parity.results import GpuRecord
 
 
@@ -207,13 +207,39 @@ def test_without_nvml_a_measurement_says_that_nobody_looked(monkeypatch: pytest.
     assert "nvidia-ml-py is missing" in watch.note
 
 
-@pytest.mark.parametrize(("untold", "number", "said"), [(("nvmlInit",), 0, "does not start"), ((), 9, "has no GPU 9")])
-def test_a_driver_that_answers_nothing_is_told(
-    untold: tuple[str, ...], number: int, said: str, monkeypatch: pytest.MonkeyPatch
+REFUSALS = {
+    "missing": (None, 0, "nvidia-ml-py is missing; run: pip install nvidia-ml-py"),
+    "not started": (FakeNvml(("nvmlInit",)), 0, "no NVIDIA driver answers (Not Supported)"),
+    "not told": (FakeNvml(("nvmlDeviceGetName",)), 0, "the NVIDIA driver does not tell its GPUs (Not Supported)"),
+    "not there": (FakeNvml(), 9, "the NVIDIA driver does not tell its GPUs (Invalid Argument)"),
+}
+
+
+@pytest.mark.parametrize(("nvml", "number", "said"), REFUSALS.values(), ids=REFUSALS)
+def test_why_nobody_looks_is_told_and_nvml_is_closed_at_once(
+    nvml: FakeNvml | None, number: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(untold))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     with open_watch(number, "gpu") as watch:
-        assert said in watch.note
+        assert watch.note == f"nobody looked at the clocks and processes of GPU {number}: {said}"
+        assert nvml is None or not nvml.is_open
+
+
+@pytest.mark.parametrize("name", ["missing", "not started"])
+def test_a_refusal_is_told_in_the_same_words_wherever_gpus_are_asked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml, _, said = REFUSALS[name]
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert find_gpus() == said
+
+
+def test_what_fails_under_the_watch_comes_through_and_nvml_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with pytest.raises(KeyError, match="a defect"), open_watch(0, "gpu"):
+        raise KeyError("a defect")
+    assert not nvml.is_open
 
 
 def test_nvml_is_closed_behind_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
