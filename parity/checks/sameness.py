@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from parity.compare import reference_rms
 from parity.tolerance import NOISE_FLOOR_DB, Precision
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ def _differing_bits(actual: np.ndarray, expected: np.ndarray) -> int:
 
 
 def _worst_row(error: np.ndarray, expected: np.ndarray) -> tuple[float, int]:
-    # The signal is the whole output's: a sound row near zero would else stand below any floor.
+    # The signal is the whole output's: a sound row near zero would else stand below any floor. What fills masked places
+    # is no signal: beside it no wrong row would stand below one.
     rows = error.reshape(len(error), -1) if error.ndim else error.reshape(1, 1)
     noise = np.sqrt(np.mean(rows**2, axis=1))
     row = int(np.argmax(noise))
     if noise[row] == 0.0:
         return math.inf, row
-    signal = math.sqrt(float(np.mean(expected**2)))
+    signal = reference_rms([expected])
     return (20 * math.log10(signal / float(noise[row])) if signal else -math.inf), row

@@ -198,6 +198,13 @@ def test_one_wrong_row_among_many_is_not_averaged_away() -> None:
     assert found.sqnr_db < floor_db(Precision.FP8)
 
 
+def test_what_fills_masked_places_hides_no_wrong_row() -> None:
+    rows = np.random.default_rng(3).standard_normal((8, 100)).astype(np.float32)
+    rows[:, -5:] = np.finfo(np.float32).min
+    found = compare_answers({"y": np.roll(rows, 1, axis=0)}, {"y": rows})
+    assert found.sqnr_db < floor_db(Precision.FP8)
+
+
 def test_a_crash_is_no_broken_law_but_an_error_of_the_variant() -> None:
     with pytest.raises(BackendCrash):
         tried(CrashesAtEight())
