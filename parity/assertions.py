@@ -16,7 +16,7 @@ from parity.detect.message import agreement_message, gate_sentence
 from parity.detect.wording import split_flaws
 from parity.errors import AgreementError, ParityError, StructureError, ToleranceError
 from parity.judge import failure_message, judge
-from parity.tolerance import DEFAULT_TOLERANCE, Precision, Tolerance
+from parity.tolerance import Precision, Tolerance, default_tolerance
 from parity.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def assert_close(
     actual, expected
         Of one shape; ``expected`` is the reference.
     tolerance
-        How far they may be apart; or give ``rtol`` and ``atol``, both of them. With none, the default of ``precision``.
+        How far they may be apart; or give ``rtol`` and ``atol``, both of them. With none, the default of ``precision``,
+        and for 32-bit and 64-bit integers, which name or count something, no difference at all.
     precision
         What the arithmetic behind ``actual`` was rounded to.
     same_dtype
@@ -77,7 +78,7 @@ def assert_close(
     """
     __tracebackhide__ = True
     actual, expected = np.asanyarray(actual), np.asanyarray(expected)
-    chosen = _choose(tolerance, rtol, atol, precision)
+    chosen = _choose(tolerance, rtol, atol, default_tolerance(precision, expected.dtype.name))
     if chosen.atol_unit == "rms":
         chosen = chosen.absolute(reference_rms([expected]))
     difference = compare_tensors(actual, expected, tolerance=chosen, precision=precision, same_dtype=same_dtype)
@@ -190,15 +191,15 @@ def _known(precision: str) -> Precision:
     return Precision(precision)
 
 
-def _choose(tolerance: Tolerance | None, rtol: float | None, atol: float | None, precision: Precision) -> Tolerance:
+def _choose(tolerance: Tolerance | None, rtol: float | None, atol: float | None, default: Tolerance) -> Tolerance:
     if tolerance is not None and not tolerance.is_bound:
         raise ParityError(
             'tolerance is judged = "decoded", which bounds nothing; give rtol and atol, or assert_detections_agree'
         )
     if rtol is None and atol is None:
-        return tolerance or DEFAULT_TOLERANCE[precision]
+        return tolerance or default
     if rtol is None or atol is None:
-        raise ParityError(f"rtol is {rtol} and atol is {atol}; give both, or neither for the default of {precision}")
+        raise ParityError(f"rtol is {rtol} and atol is {atol}; give both, or neither for the default")
     if tolerance is not None:
         raise ParityError("tolerance is given beside rtol and atol; give one or the other")
     return Tolerance(rtol=rtol, atol=atol, reason="given by the caller")

@@ -110,3 +110,16 @@ DEFAULT_TOLERANCE: dict[Precision, Tolerance] = {
         rtol=1e-1, atol=6e-1, atol_unit="rms", min_sqnr_db=12.0, reason="default for fp8: 3-bit mantissas"
     ),
 }
+
+WHOLE_NUMBERS = Tolerance(
+    rtol=0.0, atol=0.0, reason="default for whole numbers: a class, an index or a count that differs is another one"
+)
+"""The default where elements name or count something, at every precision: class 12 is not nearly class 13."""
+
+# Narrower ones are quantized values, such as the pixels of an image, which a rounding moves by a step.
+_WHOLE_NUMBERS = frozenset({"int32", "int64", "uint32", "uint64"})
+
+
+def default_tolerance(precision: Precision, dtype: str) -> Tolerance:
+    """Return what judges an output of a dtype, by its name, where nobody gave a tolerance."""
+    return WHOLE_NUMBERS if dtype in _WHOLE_NUMBERS else DEFAULT_TOLERANCE[precision]

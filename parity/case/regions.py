@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.errors import CaseError, Mistake
-from parity.tolerance import DEFAULT_TOLERANCE
+from parity.tolerance import default_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,24 +152,27 @@ class RegionTolerance:
 
 
 def tolerances_for(
-    case: Case, variant: Variant, output_name: str, shape: tuple[int, ...]
+    case: Case, variant: Variant, output_name: str, shape: tuple[int, ...], dtype: str = "float32"
 ) -> tuple[RegionTolerance, ...]:
     """Return the tolerances that judge an output: one region each, and every element is in one of them at least.
 
     Every slice that the case gives for this variant and output is a region; of several rules for one region the last
-    wins. What no slice selects is judged by the rule for the whole output or else by the precision's default.
+    wins. What no slice selects is judged by the rule for the whole output or else by the precision's default for the
+    dtype.
 
     Parameters
     ----------
     shape
         The output's shape. Ask again for another shape: what slices leave over depends on it.
+    dtype
+        The name of the dtype that the model gives the output.
 
     Raises
     ------
     CaseError
         A slice does not fit the shape.
     """
-    whole = DEFAULT_TOLERANCE[variant.options.precision]
+    whole = default_tolerance(variant.options.precision, dtype)
     regions: dict[tuple[range, ...], RegionTolerance] = {}
     for number, rule in enumerate(case.tolerances):
         if not (matches(variant.name, rule.variant) and matches(output_name, rule.output)):

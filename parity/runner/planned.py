@@ -116,7 +116,7 @@ def plan_variant(case: Case, variant: Variant, prepared: PreparedCase, settings:
     feeds = calibration if source is not None else None
     typed_model = _own_model(variant, prepared)
     made = forecast(prepared.model, variant.options, feeds, typed_model=typed_model, cache=settings.cache)
-    regions_of = _regions_of(case, variant)
+    regions_of = _regions_of(case, variant, prepared)
     scales = _scales(variant, prepared, regions_of)
     return PlannedVariant(
         case=case,
@@ -159,10 +159,13 @@ def typed_inputs(tensors: Tensors, dtypes: Mapping[str, str]) -> dict[str, np.nd
         }
 
 
-def _regions_of(case: Case, variant: Variant) -> RegionsOf:
+def _regions_of(case: Case, variant: Variant, prepared: PreparedCase) -> RegionsOf:
+    dtypes = {info.name: info.dtype for info in prepared.interface.outputs}
+
     @cache
     def regions_of(output: str, shape: tuple[int, ...]) -> tuple[RegionTolerance, ...]:
-        return tolerances_for(case, variant, output, shape)
+        # An output that the model does not have fails by that.
+        return tolerances_for(case, variant, output, shape, dtypes.get(output, "float32"))
 
     return regions_of
 

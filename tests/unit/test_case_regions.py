@@ -152,6 +152,22 @@ def test_without_rules_the_precisions_default_judges_the_whole_output() -> None:
     assert region.tolerance is DEFAULT_TOLERANCE[Precision.FP16]
 
 
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+def test_without_rules_what_names_or_counts_must_be_equal(precision: Precision, dtype: str) -> None:
+    variant = Variant("any", PrecisionOptions(precision))
+    (region,) = tolerances_for(case_of(), variant, "labels", (2,), dtype)
+    assert (region.tolerance.rtol, region.tolerance.atol, region.tolerance.mismatch_fraction) == (0, 0, 0)
+    (ruled,) = tolerances_for(case_of(rule(name="mine")), variant, "labels", (2,), dtype)
+    assert ruled.tolerance.reason == "mine"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint8", "int8", "bool"])
+def test_values_that_a_rounding_moves_keep_the_precisions_default(dtype: str) -> None:
+    (region,) = tolerances_for(case_of(), FP16, "pixels", (2,), dtype)
+    assert region.tolerance is DEFAULT_TOLERANCE[Precision.FP16]
+
+
 def test_of_several_rules_for_one_region_the_last_wins() -> None:
     case = case_of(rule(name="first"), rule("[1:]", "slice"), rule("[:]", "second"), rule("[-3:]", "same slice"))
     regions = tolerances_for(case, FP16, "out", (4,))

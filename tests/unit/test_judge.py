@@ -272,6 +272,14 @@ def test_assert_close_never_passes_what_shows_nothing(actual, expected):
         assert_close(actual, expected)
 
 
+@pytest.mark.parametrize("precision", Precision)
+def test_assert_close_takes_no_class_for_its_neighbour(precision):
+    classes = np.array([3, 998, 17, 244])
+    with pytest.raises(ToleranceError, match="whole numbers"):
+        assert_close(np.array([3, 999, 17, 244]), classes, precision=precision)
+    assert_close(np.array([3, 999, 17, 244]), classes, rtol=0.0, atol=1.0)
+
+
 def test_assert_close_takes_a_constant_where_it_is_said_to_be_right():
     assert_close(np.ones(3), np.ones(3), allow_constant=True)
     assert_close(2.0, 2.0, allow_constant=True)

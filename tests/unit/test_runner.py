@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tiny_case import CASE_FILE, make_model, write_case
 
 from parity.backends import get_backend
@@ -580,6 +581,24 @@ def test_too_few_recorded_outputs_are_an_error(tmp_path: Path) -> None:
     outcome = judge_with()
     assert outcome.verdict is Verdict.ERROR
     assert "3 recorded outputs for 4 feeds" in outcome.message
+
+
+def test_a_class_that_is_the_neighbour_of_the_right_one_fails_at_any_precision(tmp_path: Path) -> None:
+    model = make_model()
+    model.graph.node.append(helper.make_node("ArgMax", ["logits"], ["place"], axis=1, keepdims=0))
+    model.graph.initializer.append(numpy_helper.from_array(np.int64(995), "first"))
+    model.graph.node.append(helper.make_node("Add", ["place", "first"], ["label"]))
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]))
+    folder = write_case(tmp_path / "cases" / "tiny", model=model)
+    feed = {"x": np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)}
+    outputs = get_backend("onnxruntime").open(model, SessionOptions()).run(feed)
+    np.savez(folder / "in.npz", **feed)
+    np.savez(folder / "out.npz", **{**outputs, "label": outputs["label"] + np.array([0, 1])})
+    inputs = 'kind = "npz"\nfiles = ["in.npz"]\n\n[reference]\nkind = "recorded"\nfiles = ["out.npz"]'
+    write_case(folder, with_inputs(inputs), model)
+    for outcome in run_cases(SETTINGS).outcomes:
+        assert outcome.verdict is Verdict.FAIL
+        assert outcome.headline.startswith("label: 1 / 2 (50 %) beyond the bound")
 
 
 PYTHON_REFERENCE = """
