@@ -93,6 +93,8 @@ class OutputsCheck:
         was asked for them.
     decodes
         Whether a ``decoded`` check judges the same answers; without it, what is judged by decoding shows nothing.
+    doubt
+        Why agreement shows nothing, as a sentence; empty where it does.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class OutputsCheck:
         dtypes: Mapping[str, str] | None = None,
         *,
         decodes: bool = False,
+        doubt: str = "",
     ) -> None:
         self._decodes = decodes
+        self._doubt = doubt
         self._regions_of = regions_of
         self._precision = precision
         self._dtypes = dict(dtypes or {})
@@ -159,11 +163,13 @@ class OutputsCheck:
         worst_feed = self._worst[1] if self._worst and verdict is Verdict.FAIL else None
         return OutputsResult(verdict, _headline(verdict, tensors), tensors, self._feed_count, worst_feed)
 
-    def _decoded_too(self, outcome: TensorOutcome) -> TensorOutcome:
-        """Return an outcome; one that hangs on decoding is inconclusive where nothing is decoded."""
-        if self._decodes or outcome.is_bound or outcome.verdict is not Verdict.PASS:
+    def _doubted(self, outcome: TensorOutcome) -> TensorOutcome:
+        """Return an outcome; one that agrees is inconclusive where agreement shows nothing."""
+        reason = self._doubt
+        if not (self._decodes or outcome.is_bound):
+            reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
+        if not reason or outcome.verdict is not Verdict.PASS:
             return outcome
-        reason = "It is judged by decoding, and nothing decodes it: give the case a [decode] table."
         return replace(outcome, verdict=Verdict.INCONCLUSIVE, reasons=(reason,))
 
     def _common_rows(
@@ -262,7 +268,7 @@ class OutputsCheck:
             judged = [empty]
         else:
             judged = [
-                self._decoded_too(part.outcome(replace(empty, output=label, tolerance=part.tolerance)))
+                self._doubted(part.outcome(replace(empty, output=label, tolerance=part.tolerance)))
                 for label, part in output.parts.items()
             ]
         for outcome in judged:

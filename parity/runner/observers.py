@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Judged = tuple[Outcome, int | None]
     """An outcome, and the number of the feed that fails most."""
 
+_ONE_VALUE = "Every input is one value in all feeds: that shows nothing of what the model does, give feeds that vary."
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -143,7 +145,13 @@ class OutputsObserver:
         *,
         decodes: bool = False,
     ) -> None:
-        self._check = OutputsCheck(planned.regions_of, planned.precision, dtypes, decodes=decodes)
+        self._check = OutputsCheck(
+            planned.regions_of,
+            planned.precision,
+            dtypes,
+            decodes=decodes,
+            doubt=_ONE_VALUE if planned.prepared.is_one_value else "",
+        )
         self._rounded = rounded
 
     def update(self, feed: StoredFeed, answer: Answer) -> None:

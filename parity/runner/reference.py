@@ -6,7 +6,7 @@ import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,6 +75,8 @@ class PreparedCase:
         The model as the case has it: what feeds are made and saved for.
     note
         Of a saved feed that is judged alone; else None.
+    is_one_value
+        Whether every input is one value in all of the feeds: they show nothing of what a model makes of its inputs.
     """
 
     model: ModelProto
@@ -83,6 +85,7 @@ class PreparedCase:
     record: CaseRecord
     feeds: tuple[StoredFeed, ...]
     note: FeedNote | None
+    is_one_value: bool = False
 
     @property
     def is_widened(self) -> bool:
@@ -110,10 +113,12 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     note, feeds = _open_feeds(case, settings, model_interface(given))
     digest = hashlib.sha256()
     stored = []
+    inputs = _Inputs()
     with ExitStack() as stack:
         reference = _open_reference(case, settings, model, interface, stack)
         for feed in paced(feeds, "running the reference"):
             digest.update(feed.sha256.encode())
+            inputs.add(feed.tensors)
             expected = reference(feed)
             # Outputs that a person recorded or computes may be half as the model's are.
             expected = store.put(expected if model is given else widened(expected))
@@ -129,7 +134,29 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
         feeds_sha256=digest.hexdigest(),
         feed_count=len(stored),
     )
-    return PreparedCase(model, interface, given, record, tuple(stored), note)
+    # Whoever judges one saved feed alone wants its figures, whatever it holds.
+    is_one_value = settings.feed is None and inputs.are_one_value
+    return PreparedCase(model, interface, given, record, tuple(stored), note, is_one_value)
+
+
+class _Inputs:
+    """What the inputs of all feeds hold, as far as it is one value; a lone element is no constant."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Any] = {}
+        self._element_count = 0
+        self._varies = False
+
+    def add(self, tensors: Tensors) -> None:
+        """Look at a feed."""
+        for name, tensor in tensors.items():
+            if tensor.size and not self._varies:
+                self._element_count += tensor.size
+                self._varies = not np.all(tensor == self._first.setdefault(name, tensor.flat[0]))
+
+    @property
+    def are_one_value(self) -> bool:
+        return not self._varies and self._element_count > len(self._first)
 
 
 def widened(tensors: Tensors) -> Tensors:

@@ -554,6 +554,26 @@ def test_half_inputs_and_outputs_are_judged_against_the_float_reference(tmp_path
     assert run.outcomes[0].verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [((0.5,), Verdict.INCONCLUSIVE), ((0.5, 0.5), Verdict.INCONCLUSIVE), ((0.5, 0.25), Verdict.PASS)],
+    ids=["one feed", "two alike", "two that differ"],
+)
+def test_feeds_that_are_one_value_everywhere_pass_nothing(
+    values: tuple[float, ...], verdict: Verdict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cases" / "tiny"
+    write_case(folder, with_inputs('kind = "npz"\nfiles = ["in*.npz"]'))
+    for i, value in enumerate(values):
+        np.savez(folder / f"in{i}.npz", x=np.full((2, 4), value, np.float32))
+    outcome = judge_with()
+    assert outcome.verdict is verdict
+    assert verdict is Verdict.PASS or outcome.headline.startswith("logits: Every input is one value in all feeds")
+    failed = judge_with(FlipElement(feed=0))
+    assert failed.verdict is Verdict.FAIL
+    assert replay(failed).verdict is Verdict.PASS
+
+
 def recorded_case(tmp_path: Path, count: int) -> None:
     folder = tmp_path / "cases" / "tiny"
     session = get_backend("onnxruntime").open(make_model(), SessionOptions())
