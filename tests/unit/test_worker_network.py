@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import py_compile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +134,33 @@ def test_a_function_fills_the_network_and_its_weights_stay_alive(tmp_path: Path)
     assert [made.get_input(0).name, made.num_outputs] == ["x", 1]
     weights, _, returned = kept
     assert (weights["scale"].tolist(), returned.tolist()) == ([2.0], [4.0])
+
+
+def test_a_function_that_was_edited_within_a_second_is_not_answered_by_its_bytecode(tmp_path: Path) -> None:
+    trt = fake_tensorrt("8.6.0")
+    file = tmp_path / "net.py"
+    for expected in (1, 2):
+        file.write_text(f"def build(network, weights, trt):\n    return {expected}\n", encoding="utf-8")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        if expected == 1:
+            py_compile.compile(str(file))
+        source = {"kind": "network", "file": str(file), "function": "build", "weights": None}
+        *_, returned = network.call_function(trt, trt.INetworkDefinition(), source)
+        assert returned == expected
+
+
+def test_a_function_may_use_dataclasses_with_annotations_as_text(tmp_path: Path) -> None:
+    code = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass\n"
+        "class Size:\n"
+        "    rows: int = 3\n"
+        "def build(network, weights, trt):\n"
+        "    network.mark_output(network.add_input('x', trt.float32, (Size().rows,)))\n"
+    )
+    made, _ = _fill(tmp_path, code)
+    assert made.num_outputs == 1
 
 
 def test_two_files_of_one_name_do_not_answer_for_each_other(tmp_path: Path) -> None:
