@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from parity.backends.tensorrt import launch
+from parity.backends.tensorrt import generation, launch
 from parity.backends.tensorrt.conversation import SentFile, WrittenFile
 from parity.errors import (
     BackendCrash,
@@ -168,6 +171,21 @@ def test_a_kill_between_two_requests_costs_the_next_one(toys: LiveConversation) 
         toys.ask("echo", {}, LIMIT_S)
     assert toys.ask("echo", {"a": 1}, LIMIT_S) == {"a": 1}
     assert toys.generation == generation + 1
+
+
+def test_shared_folders_that_were_tidied_away_cost_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    toys = toy_conversation()
+    tensors = {"a": np.arange(3)}
+    toys.ask("facts", {}, LIMIT_S)
+    for folder in tmp_path.glob("parity-*"):
+        shutil.rmtree(folder)
+    with pytest.raises(BackendCrash, match=r'lost the files that are shared with it .* while it did "echo"'):
+        toys.ask("echo", tensors, LIMIT_S)
+    assert toys.ask("echo", tensors, LIMIT_S)["a"].tolist() == [0, 1, 2]
+    toys.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_request_ends_the_worker_and_lets_the_interrupt_through(toys: LiveConversation) -> None:

@@ -186,6 +186,9 @@ class LiveConversation:
             raise self._translate(failure, doing) from None
         except (ParityError, WorkerError) as error:
             raise error if isinstance(error, ParityError) else BackendError(f"{self._who()}: {error}") from None
+        except OSError as error:
+            # Whoever tidies up temporary folders takes them from under a long run; another worker has others.
+            raise BackendCrash(self._lose(f"lost the files that are shared with it ({error}) {doing}")) from None
         except BaseException:
             # Ctrl-C, or a test's time limit: the answer would come to the next question.
             self._drop(kill=True)
