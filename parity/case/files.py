@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 from contextlib import suppress
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# What reading raises: the archive's own, encrypted and unknown members (RuntimeError), and NumPy's reader of headers.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, MemoryError, RuntimeError, TypeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+
+
 def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Read every array of an ``.npz`` file by name.
 
@@ -30,7 +38,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         # Opened here: NumPy leaves a file open that turns out to be damaged.
         with path.open("rb") as stream, _open_archive(path, stream) as archive:
             tensors: dict[str, Any] = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise FeedError(f"{path}: cannot be read as .npz ({_reason(error)}); expected plain arrays by name") from error
     if not tensors:
         raise FeedError(f"{path}: holds no array; expected one for every input")
@@ -48,7 +56,8 @@ def _open_archive(path: Path, stream: BinaryIO) -> NpzFile:
 
 
 def _reason(error: BaseException) -> str:
-    if "allow_pickle" in str(error) or "pickled" in str(error):
+    # NumPy offers allow_pickle for a header that is too long as well.
+    if "max_header_size" not in str(error) and ("allow_pickle" in str(error) or "pickled" in str(error)):
         return "it holds pickled objects, which are not loaded because they can run code"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

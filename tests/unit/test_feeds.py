@@ -109,6 +109,43 @@ def test_files_that_are_no_npz_are_told(tmp_path: Path) -> None:
             read_feed(tmp_path / name, TOKENS)
 
 
+NPY_HEAD = "{'descr': '<f4', 'fortran_order': False, 'shape': "
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (f"{NPY_HEAD}(3,), ", "EOF in multi-line statement"),
+        (f"  {NPY_HEAD}(3,)}}\n x", "unindent"),
+        (f"{NPY_HEAD}(True,), }}", "integer"),
+        (f"{NPY_HEAD}(3,), 5: 1}}", "not supported between"),
+        (f"{NPY_HEAD}(3,)}}{' ' * 12_000}", "Header info length"),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_told(tmp_path: Path, header: str, reason: str) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr(
+            "ids.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+        )
+    with pytest.raises(FeedError, match=reason) as caught:
+        read_feed(tmp_path / "odd.npz", TOKENS)
+    assert "odd.npz: cannot be read as .npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", [0x01, 0x20], ids=["encrypted", "patched"])
+def test_an_archive_of_a_kind_that_python_cannot_read_is_told(tmp_path: Path, flag: int) -> None:
+    np.savez(tmp_path / "odd.npz", ids=np.zeros(3, np.int64))
+    content = bytearray((tmp_path / "odd.npz").read_bytes())
+    # The flags of a member: behind 6 bytes of its own header, and behind 8 of the directory's.
+    content[6] |= flag
+    content[content.index(b"PK\x01\x02") + 8] |= flag
+    (tmp_path / "odd.npz").write_bytes(content)
+    with pytest.raises(FeedError, match=r"odd\.npz: cannot be read as \.npz"):
+        read_feed(tmp_path / "odd.npz", TOKENS)
+
+
 def test_an_array_larger_than_memory_is_told(tmp_path: Path) -> None:
     import zipfile
 

@@ -438,6 +438,13 @@ def test_a_recording_is_never_written_over(recording: Path) -> None:
         RecordingConversation(CountingWorker(), recording)
 
 
+def test_a_folder_that_is_gone_or_full_is_told(tmp_path: Path) -> None:
+    live = RecordingConversation(CountingWorker(), tmp_path / "recording")
+    (tmp_path / "recording").rmdir()
+    with pytest.raises(BackendError, match=r"recording: the recording cannot be written to \(No such file"):
+        live.ask("hello", {}, 1.0)
+
+
 @pytest.mark.parametrize("value", [{1, 2}, np.array([object()]), b"bytes"])
 def test_a_field_that_has_no_canonical_form_is_refused(tmp_path: Path, value: object) -> None:
     live = RecordingConversation(CountingWorker(), tmp_path / "recording")

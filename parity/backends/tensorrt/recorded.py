@@ -90,7 +90,22 @@ class RecordingWriter:
             raise BackendError(f"{folder}: cannot be written to: {error.strerror}; name another folder") from error
 
     def add(self, exchange: Exchange) -> None:
-        """Append an exchange."""
+        """Append an exchange.
+
+        Raises
+        ------
+        BackendError
+            The answer holds what cannot be recorded, or the folder cannot be written to any more.
+        """
+        try:
+            self._add(exchange)
+        except OSError as error:
+            raise BackendError(
+                f"{self._folder}: the recording cannot be written to ({error.strerror or error}); make room and record "
+                "again"
+            ) from error
+
+    def _add(self, exchange: Exchange) -> None:
         body = {
             "operation": exchange.operation,
             "fields": exchange.fields,
