@@ -16,7 +16,13 @@ from hypothesis.extra import numpy as hnp
 
 from parity.backends.engine import EngineRequest, Exposed, Exposure, NetworkSource, OnnxSource
 from parity.backends.tensorrt.backend import ask_worker
-from parity.backends.tensorrt.cache_key import EngineIdentity, MachineIdentity, engine_identity, hash_feeds
+from parity.backends.tensorrt.cache_key import (
+    EngineIdentity,
+    MachineIdentity,
+    engine_identity,
+    hash_feeds,
+    machine_identity,
+)
 from parity.backends.tensorrt.recipe import choose_recipe
 from parity.build_options import BuildOptions, ShapeProfile
 from parity.errors import ModelError
@@ -114,10 +120,14 @@ def test_where_it_is_built_is_in_the_key(changed: dict[str, Any]) -> None:
     assert key_of(worker=replace(WORKER, **changed)) != key_of()
 
 
-def test_what_is_exposed_is_in_the_key_and_an_engine_that_exposes_nothing_keeps_its_key() -> None:
+def test_what_is_exposed_is_in_the_key_and_an_engine_that_exposes_nothing_keeps_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     identity = engine_identity(REQUEST, choose_recipe(REQUEST, WORKER), WORKER)
     parts = asdict(identity)
     assert parts.pop("observe") is None
+    assert parts["machine"].pop("tf32_override") == ""
     assert identity.key == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     ways = [
         Exposed(("t",), Exposure.OUTPUT),
@@ -128,6 +138,18 @@ def test_what_is_exposed_is_in_the_key_and_an_engine_that_exposes_nothing_keeps_
     ]
     keys = {key_of(replace(REQUEST, observe=exposed)) for exposed in ways}
     assert len(keys | {key_of()}) == len(ways) + 1
+
+
+def test_what_the_environment_makes_of_tf32_is_in_the_keys_of_engines_and_of_tactics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    keys, tactics = {key_of()}, {machine_identity(WORKER).key}
+    for value in ("0", "1"):
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+        keys.add(key_of())
+        tactics.add(machine_identity(WORKER).key)
+    assert (len(keys), len(tactics)) == (3, 3)
 
 
 def test_a_name_of_the_interpreter_is_not_in_the_key() -> None:

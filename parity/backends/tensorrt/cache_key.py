@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,18 +32,33 @@ _WORKER_FOLDER = Path(__file__).parents[2] / "worker"
 
 @dataclass(frozen=True, slots=True)
 class MachineIdentity:
-    """What measured tactics, and so engines, hold good for."""
+    """What measured tactics, and so engines, hold good for.
+
+    Attributes
+    ----------
+    tf32_override
+        ``NVIDIA_TF32_OVERRIDE``, which takes TF32's kernels from a build, or forces them on it; empty if not set.
+    """
 
     tensorrt: str
     gpu: str
     compute_capability: str
     memory_bytes: int
     driver: str
+    tf32_override: str = ""
 
     @property
     def key(self) -> str:
         """A name for files, 16 hexadecimal digits."""
-        return _digest(asdict(self))[:16]
+        return _digest(_told(self))[:16]
+
+
+def _told(machine: MachineIdentity) -> dict[str, Any]:
+    """Return a machine as plain data; one whose environment overrides nothing keeps the key that it had before."""
+    parts = asdict(machine)
+    if not machine.tf32_override:
+        del parts["tf32_override"]
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,7 @@ class EngineIdentity:
     @property
     def key(self) -> str:
         """The engine's key, 64 hexadecimal digits."""
-        parts = asdict(self)
+        parts = {**asdict(self), "machine": _told(self.machine)}
         if self.observe is None:
             # The engine as it ships keeps the key that it had before anything could be exposed.
             del parts["observe"]
@@ -103,6 +119,7 @@ def machine_identity(worker: WorkerRecord) -> MachineIdentity:
         compute_capability=worker.compute_capability,
         memory_bytes=worker.memory_bytes,
         driver=worker.driver,
+        tf32_override=os.environ.get("NVIDIA_TF32_OVERRIDE", ""),
     )
 
 
