@@ -25,7 +25,7 @@ _NODE = re.compile(r"\[ONNX Layer: ([^\]|]+?)(?: \| [^\]]*)?\]")
 # The parser keeps the head and the tail of a text above 4,000 characters, with this between them.
 _TRUNCATION = " ... "
 # 8.6 repeats every layer for each profile.
-_PROFILE = re.compile(r" \[profile (\d+)\]$")
+_PROFILE = re.compile(r" \[profile (\d{1,9})\]$")
 
 _ARITHMETIC = re.compile(r"conv(?!er)|matrix_?multiply|matmul|fully_?connected|gemm|mha|attention|^fc$", re.IGNORECASE)
 _REFORMATS = frozenset({"Reformat", "NoOp"})
