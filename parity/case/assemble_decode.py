@@ -10,6 +10,7 @@ from parity.case.gates import build_gates
 from parity.case.mistakes import expected_one_of, join_path
 from parity.case.model import Annotations, Decoding
 from parity.case.paths import find_file, find_function
+from parity.case.regions import matches
 from parity.case.schema_decode import PythonDecodeTable
 from parity.decode import FAMILIES, DecodeSettings, DetectionSettings, find_roles
 from parity.decoded import Task
@@ -18,7 +19,7 @@ from parity.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from parity.case.model import InputSource
+    from parity.case.model import InputSource, ToleranceRule
     from parity.case.paths import Place
     from parity.case.schema import CaseTable
     from parity.case.schema_decode import AnnotationsTable, GateTable
@@ -127,6 +128,44 @@ def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context:
         find_roles(settings, shapes)
     except DecodeError as error:
         context.tell("decode.name", str(error))
+
+
+def check_left_to_decoding(
+    rules: Sequence[ToleranceRule], settings: DecodeSettings | None, context: DecodeContext
+) -> None:
+    """Tell of outputs that a rule leaves to a decoder which does not read them: nothing would judge them.
+
+    Parameters
+    ----------
+    settings
+        None where a function decodes, which may read everything.
+    """
+    if settings is None or context.interface is None:
+        return
+    read = _outputs_read(settings, context.interface)
+    for info in context.interface.outputs:
+        if info.name not in read and any(_is_left(rules, variant, info.name) for variant in context.variant_names):
+            context.tell(
+                "tolerances",
+                f'leave {info.name!r} to decoding, and decoder "{settings.name}" reads {", ".join(sorted(read))} '
+                f"alone; add an entry with a bound for {info.name!r} behind them",
+            )
+
+
+def _outputs_read(settings: DecodeSettings, interface: ModelInterface) -> set[str]:
+    """Return the outputs that a decoder reads; all of them where that shows in a run alone."""
+    shapes = _shapes(interface)
+    if settings.outputs or shapes is None:
+        return set(settings.outputs.values()) or {info.name for info in interface.outputs}
+    try:
+        return set(find_roles(settings, shapes).values())
+    except DecodeError:
+        return {info.name for info in interface.outputs}
+
+
+def _is_left(rules: Sequence[ToleranceRule], variant: str, output: str) -> bool:
+    last = {rule.region: rule for rule in rules if matches(variant, rule.variant) and matches(output, rule.output)}
+    return any(not rule.tolerance.is_bound for rule in last.values())
 
 
 def _has_wrong_parts(settings: DecodeSettings, shapes: Shapes, context: DecodeContext) -> bool:

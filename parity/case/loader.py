@@ -15,7 +15,7 @@ from parity.case.assemble import (
     read_interface,
 )
 from parity.case.assemble_baseline import build_baseline
-from parity.case.assemble_decode import DecodeContext, build_decoding
+from parity.case.assemble_decode import DecodeContext, build_decoding, check_left_to_decoding
 from parity.case.assemble_engine import EngineContext
 from parity.case.assemble_inputs import InputContext, build_source, check_apart
 from parity.case.assemble_latency import build_latency, parse_budgets
@@ -103,7 +103,10 @@ class _Assembly:
         decodes = "decode" in self._data
         rules = build_tolerances(tolerances, names, interface, self._mistakes, decodes=decodes)
         reference = build_reference(table.reference, self._place)
-        decoding = build_decoding(table, gates, DecodeContext(self._place, self._data, interface, evaluation, names))
+        context = DecodeContext(self._place, self._data, interface, evaluation, names)
+        decoding = build_decoding(table, gates, context)
+        if decoding is not None:
+            check_left_to_decoding(rules, decoding.settings, context)
         latency = build_latency(
             table.latency, budgets or [], names, self._mistakes, interface=interface, batch_size=batch_size
         )

@@ -250,7 +250,8 @@ def _tolerances(document: TOMLDocument, draft: Draft, proposed: Proposed | None)
 
 def _entries(draft: Draft, proposed: Proposed | None) -> Iterator[Mapping[str, Any]]:
     if draft.decodes and draft.decoder is not None and draft.decoder.value.is_sorted:
-        yield {"output": "*", "judged": "decoded", "reason": _SORTED_REASON}
+        for output in draft.decoder.value.read:
+            yield {"output": output, "judged": "decoded", "reason": _SORTED_REASON}
     yield from (_entry(proposal) for proposal in (proposed.entries if proposed is not None else ()))
 
 

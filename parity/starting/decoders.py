@@ -43,11 +43,14 @@ class Reading:
         None where only the user knows what the decoder has to be told.
     given
         The settings that differ from the decoder's defaults, as a case file has them.
+    read
+        The outputs that it reads, as tolerances name them: ``*`` for all of the model's.
     """
 
     family: str
     settings: DecodeSettings | None
     given: Mapping[str, Any]
+    read: tuple[str, ...] = ("*",)
 
     @property
     def is_sorted(self) -> bool:
@@ -95,7 +98,8 @@ def _judged(
     strange = (Mark(_NO_IMAGES, "no input takes images"),) if size is None else ()
     marks = (*strange, *_named(family, metadata), *seen.marks)
     sentences = (fit.reason, *(mark.sentence for mark in marks))
-    reading = Reading(family, _validated(family, settings), settings)
+    read = tuple(fit.outputs.values())
+    reading = Reading(family, _validated(family, settings), settings, read if outputs[0].keys() - set(read) else ("*",))
     return Guess(reading, updated(min(fit.certainty, 0.99), marks), sentences, question)
 
 

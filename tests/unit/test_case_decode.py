@@ -286,3 +286,35 @@ def test_some_of_several_parts_is_a_mistake(tmp_path: Path, monkeypatch: pytest.
     assert mistakes_of(write(tmp_path, f'{ROWS}outputs = {{ rows = "rows" }}\n', model)) == [
         "decode.outputs: lacks counts; name all of rows, counts, or none"
     ]
+
+
+LEFT = '[[tolerances]]\noutput = "*"\njudged = "decoded"\nreason = "rows change places"\n'
+BOUND = '[[tolerances]]\noutput = "counts"\nrtol = 0\natol = 0\nreason = "counts are counts"\n'
+UNREAD = model_with(("rows", ("batch", 20, 6)), ("counts", ("batch", 4)))
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        (ROWS + LEFT + BOUND, UNREAD),
+        (ROWS + LEFT.replace("*", "rows"), UNREAD),
+        (ROWS + LEFT, model_with(("rows", ("batch", 20, 6)))),
+        (PYTHON + LEFT, UNREAD),
+    ],
+    ids=["a bound behind", "its own output", "one output", "a function reads what it likes"],
+)
+def test_outputs_that_something_judges_may_be_left_to_decoding(
+    tmp_path: Path, text: str, model: onnx.ModelProto
+) -> None:
+    text = text.replace('"toy_rows"\n', '"toy_rows"\noutputs = { rows = "rows" }\n')
+    assert load_case(write(tmp_path, text, model)).decoding is not None
+
+
+@pytest.mark.parametrize("rules", [LEFT, BOUND + LEFT, LEFT.replace('"*"', '"counts[:, 1:]"')])
+@pytest.mark.parametrize("named", ["", 'outputs = { rows = "rows" }\n'], ids=["found", "named"])
+def test_an_output_that_the_decoder_does_not_read_is_not_left_to_it(tmp_path: Path, rules: str, named: str) -> None:
+    [mistake] = mistakes_of(write(tmp_path, ROWS + named + rules, UNREAD))
+    assert mistake == (
+        "tolerances: leave 'counts' to decoding, and decoder \"toy_rows\" reads rows alone; add an entry with a bound "
+        "for 'counts' behind them"
+    )

@@ -54,6 +54,14 @@ def test_a_label_of_0_with_a_score_means_that_there_is_no_background() -> None:
     assert rank_decoders([outputs], None, SIZE)[0].value.given == {"background": False}
 
 
+def test_outputs_beside_those_that_are_read_are_told_apart() -> None:
+    outputs = outputs_of("tf_detections")
+    beside = {**outputs, "raw_scores": np.zeros((2, 7))}
+    for given, read in ((outputs, {"*"}), (beside, set(outputs))):
+        ranked = rank_decoders([given], None, SIZE)
+        assert next(set(one.value.read) for one in ranked if one.value.family == "tf_detections") == read
+
+
 def test_rows_that_are_no_rows_of_an_ssd_speak_against_it() -> None:
     noise = np.random.default_rng(0).normal(size=(1, 1, 20, 7)).astype(np.float32)
     fair, unfair = (

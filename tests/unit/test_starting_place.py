@@ -15,6 +15,7 @@ from parity.case.annotations import open_truth
 from parity.case.feeds import image_names
 from parity.case.loader import load_case
 from parity.case.model import ImageSource, RandomSource
+from parity.decode import FAMILIES
 from parity.errors import RunError
 from parity.starting.case_toml import Paths, case_text
 from parity.starting.decoders import Reading
@@ -91,6 +92,15 @@ def test_a_decoder_in_a_comment_is_one_when_the_marks_are_taken_off(model: Path)
     bare = [line.removeprefix("# ") for line in block.splitlines()]
     keys = [line for line in bare if line.startswith("[") or "=" in line]
     assert tomllib.loads("\n".join(keys)) == {"decode": {"name": "lanes", "cells": 10}}
+
+
+def test_only_outputs_that_the_decoder_reads_are_left_to_it(model: Path) -> None:
+    draft = drafted(model, images=False)
+    settings = FAMILIES["yolov10"].settings.model_validate({"name": "yolov10"})
+    reading = Reading("yolov10", settings, {}, ("rows", "more rows"))
+    text = case_text(replace(draft, decoders=(Guess(reading, 0.99, ("why",)),)), Paths("best.onnx"))
+    left = tomllib.loads(text)["tolerances"]
+    assert [(entry["output"], entry["judged"]) for entry in left] == [("rows", "decoded"), ("more rows", "decoded")]
 
 
 def test_names_from_models_cannot_leave_their_string_or_comment(model: Path) -> None:
