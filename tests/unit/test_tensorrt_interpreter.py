@@ -39,6 +39,26 @@ def failing_start(name: str, **more: float) -> str:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("popen//python=", "its name is empty"),
+        ("popen//python=' '", "its name is empty"),
+        ("popen//python='", r"python= cannot be read \(No closing quotation\)"),
+    ],
+)
+def test_a_spec_whose_python_is_none_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(BackendUnavailable, match=expected):
+        parse_interpreter(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("popen//nice=abc", "invalid literal for int"), ("popen//env:=1", "Invalid argument")]
+)
+def test_a_setting_of_a_spec_that_cannot_be_applied_is_told(name: str, expected: str) -> None:
+    assert expected in failing_start(name)
+
+
 def test_without_a_name_it_is_this_interpreter() -> None:
     [found] = named_interpreters([], {})
     assert (found.label, found.is_local) == (sys.executable, True)

@@ -102,10 +102,14 @@ def _require_ssh(name: str) -> None:
 
 
 def _with_python(name: str, spec: XSpec) -> Interpreter:
-    if not spec.python:
+    if spec.python is None:
         # execnet would import itself from this process's folders otherwise.
         return Interpreter(f"{name}//python={shlex.quote(sys.executable)}", name, is_local=True)
-    _executable(shlex.split(spec.python)[0])
+    try:
+        words = shlex.split(spec.python)
+    except ValueError as error:
+        raise BackendUnavailable(f"TensorRT's interpreter {name!r}: python= cannot be read ({error})") from None
+    _executable(words[0] if words else "")
     return Interpreter(name, name, is_local=True)
 
 

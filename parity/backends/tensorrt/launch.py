@@ -157,6 +157,9 @@ class WorkerProcess:
             # execnet's check of the first byte.
             words = "something else was printed first (shell start-up files must print nothing)"
             raise ProcessGone(words) from None
+        except (ValueError, execnet.RemoteError) as error:
+            # A setting of the spec that execnet, or the process itself, cannot apply: nice=abc.
+            raise ProcessGone(str(error).strip().splitlines()[-1]) from None
         except (OSError, EOFError, execnet.HostNotFound) as error:
             # Once there is a process, its exit code and its own words say more than the pipe to it.
             raise ProcessGone("" if self._popen else str(error)) from None
