@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from parity.backends.tensorrt.cache_key import hash_file
 from parity.backends.tensorrt.conversation import SentFile, WrittenFile
 from parity.backends.tensorrt.interpreter import parse_interpreter
 from parity.backends.tensorrt.link import Link
@@ -78,7 +79,7 @@ def answers_of(where: str, folder: Path) -> list[np.ndarray]:
     plan.write_text("twice", encoding="utf-8")
     feeds = [{"x": np.full((rows, 4), rows / 3, np.float32)} for rows in (1, 4, 2)]
     with TensorRTSession(
-        Link(conversation), PlanFile(plan, 0, {}, EngineRecord("twice", 5, "file")), LIMIT_S
+        Link(conversation), PlanFile(plan, 0, {}, EngineRecord(hash_file(plan), 5, "file")), LIMIT_S
     ) as session:
         answers = [session.run(feed)["y"] for feed in feeds]
     conversation.close()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from parity.backends.tensorrt import batching
+from parity.backends.tensorrt.cache_key import hash_file
 from parity.backends.tensorrt.interpreter import parse_interpreter
 from parity.backends.tensorrt.link import Link
 from parity.backends.tensorrt.process import LiveConversation
@@ -47,7 +48,7 @@ class Live:
     def session(self, toy: str = "twice", timeout_s: float = LIMIT_S) -> TensorRTSession:
         plan = self._folder / toy
         plan.write_text(toy, encoding="utf-8")
-        return TensorRTSession(self.link, PlanFile(plan, 0, {}, EngineRecord(toy, 5, "file")), timeout_s)
+        return TensorRTSession(self.link, PlanFile(plan, 0, {}, EngineRecord(hash_file(plan), 5, "file")), timeout_s)
 
     def counted(self) -> dict[str, Any]:
         return self.conversation.ask("counted", {}, LIMIT_S)

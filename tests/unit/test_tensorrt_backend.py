@@ -249,6 +249,21 @@ def test_an_engine_file_is_loaded_where_it_lies(
     assert record.notes == ("built by TensorRT 8.6.0.0",)
 
 
+def test_an_engine_file_that_is_written_over_is_not_judged_under_its_old_hash(
+    backend: TensorRTBackend, worker: SimulatedWorker, tmp_path: Path
+) -> None:
+    path = shipped(backend, tmp_path)
+    with backend.open_engine(request(precision=Precision.FP32), 5) as session:
+        another = session._plan.path.read_bytes()
+    before = worker.engine_count
+    with backend.open_engine(request(EngineFile(path)), 5) as session:
+        path.write_bytes(another)
+        with pytest.raises(BackendError, match=r"shipped\.engine: was written over while it was judged \(SHA-256 "):
+            session.reload()
+        assert session.run(IMAGES)["logits"].shape == (2, 4, 8, 8)
+    assert worker.engine_count == before
+
+
 def test_an_engine_of_another_tensorrt_says_which(tmp_path: Path) -> None:
     path = shipped(TensorRTBackend(SimulatedWorker("10.16.1.11"), tmp_path / "cache"), tmp_path)
     older = TensorRTBackend(SimulatedWorker(), tmp_path / "cache")

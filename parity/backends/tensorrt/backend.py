@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from parity.backends.engine import EngineFile, EngineRequest, OnnxSource
 from parity.backends.tensorrt.building import make_engine
 from parity.backends.tensorrt.cache import EngineCache, cache_limit_bytes
-from parity.backends.tensorrt.cache_key import hash_file
 from parity.backends.tensorrt.engine_file import EngineFileHeader, read_header
+from parity.backends.tensorrt.fingerprint import identify
 from parity.backends.tensorrt.link import Link
 from parity.backends.tensorrt.recipe import choose_recipe
 from parity.backends.tensorrt.session import PlanFile, TensorRTSession
@@ -170,10 +170,11 @@ def _worker_record(answer: dict[str, Any], label: str = "") -> WorkerRecord:
 
 
 def _file_record(path: Path, header: EngineFileHeader) -> EngineRecord:
+    found = identify(path)
     built_by = (f"built by TensorRT {header.built_by}",) if header.built_by else ()
     return EngineRecord(
-        sha256=hash_file(path),
-        size_bytes=path.stat().st_size,
+        sha256=found.sha256,
+        size_bytes=found.size_bytes,
         source="file",
         metadata={
             key: value if isinstance(value, str) else json.dumps(value) for key, value in header.metadata.items()

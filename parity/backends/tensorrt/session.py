@@ -14,6 +14,7 @@ from parity.backends.engine import EngineAnswer, EngineTiming, LayerTime
 from parity.backends.tensorrt.batching import batches, limits_of
 from parity.backends.tensorrt.bindings import check_inputs, check_profile, choose_profile, read_bindings
 from parity.backends.tensorrt.conversation import SentFile
+from parity.backends.tensorrt.fingerprint import identify
 from parity.backends.tensorrt.model_file import write_model
 from parity.errors import BackendCrash, BackendError, BackendTimeout
 from parity.results import BuildMessage
@@ -91,6 +92,7 @@ class TensorRTSession:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
                 fields["model"] = SentFile(write_model(self._weights, folder))
             answer = self._link.ask("load", fields, self._timeout_s)
+        self._require_same(answer["engine"])
         self._age = self._link.age
         self._handle = answer["engine"]
         bindings = read_bindings(answer["bindings"])
@@ -102,6 +104,17 @@ class TensorRTSession:
             profile_count=answer["profile_count"],
             device_memory_bytes=answer["device_memory_bytes"],
             messages=(*self._plan.record.messages, *(BuildMessage(**message) for message in answer["messages"])),
+        )
+
+    def _require_same(self, handle: Any) -> None:
+        """Refuse a plan that was written over since its hash was taken: the report would name another engine."""
+        found, known = identify(self._plan.path).sha256, self._plan.record.sha256
+        if found == known:
+            return
+        self._link.ask("unload", {"engine": handle}, min(self._timeout_s, _UNLOAD_LIMIT_S))
+        raise BackendError(
+            f"{self._plan.path.name}: was written over while it was judged (SHA-256 {known[:12]} before, {found[:12]} "
+            "now); judge it once nobody writes it"
         )
 
     def _ask(self, operation: str, **fields: Any) -> dict[str, Any]:
