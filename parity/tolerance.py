@@ -112,9 +112,12 @@ DEFAULT_TOLERANCE: dict[Precision, Tolerance] = {
 }
 
 WHOLE_NUMBERS = Tolerance(
-    rtol=0.0, atol=0.0, reason="default for whole numbers: a class, an index or a count that differs is another one"
+    rtol=0.0, atol=0.5, reason="default for whole numbers: a class, an index or a count that differs is another one"
 )
-"""The default where elements name or count something, at every precision: class 12 is not nearly class 13."""
+"""The default where elements name or count something, at every precision: class 12 is not nearly class 13.
+
+Half a step rather than none: equal all the same, and how far apart two that differ are can still be told.
+"""
 
 # Narrower ones are quantized values, such as the pixels of an image, which a rounding moves by a step.
 _WHOLE_NUMBERS = frozenset({"int32", "int64", "uint32", "uint64"})

@@ -21,7 +21,7 @@ from parity.layers.reference import float32_bytes, inputs_of, tensor_shapes
 from parity.layers.roles import doubtful_rows, rank_sources, with_roles
 from parity.layers.rows import UNJUDGED, Measured, make_row
 from parity.options import SessionOptions
-from parity.tolerance import DEFAULT_TOLERANCE, Precision
+from parity.tolerance import Precision, default_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -183,21 +183,21 @@ class _Watch:
         """Measure the plain engine's own outputs, and return their tolerances in their own units."""
         precision = self._observed.request.precision
         whole = {name: TensorComparison(UNJUDGED, precision, same_dtype=False) for name in self._plain.outputs}
-        filled: dict[str, None] = {}
+        filled: dict[str, str] = {}
         model = expose(self._observed.model, self._plain.outputs)
         with get_backend("onnxruntime").open(model, SessionOptions()) as reference:
             for feed in self._feeds():
                 expected = reference.run(inputs_of(reference, feed))
                 actual = self._plain.session.run(typed_feed(self._plain.session.inputs, feed))
                 for name in (name for name in self._plain.outputs if expected[name].size):
-                    filled[name] = None
+                    filled[name] = expected[name].dtype.name
                     whole[name].update(actual[name], expected[name])
                     if name in self._measured:
                         self._measured[name].update(expected[name], actual[name])
         asked = self._observed.tolerances
         return {
-            name: asked.get(name, DEFAULT_TOLERANCE[precision]).absolute(whole[name].result().expected.rms)
-            for name in filled
+            name: asked.get(name, default_tolerance(precision, dtype)).absolute(whole[name].result().expected.rms)
+            for name, dtype in filled.items()
         }
 
     def _show(self, tolerances: Mapping[str, Tolerance], told: Told | None) -> Showing:
