@@ -198,6 +198,33 @@ def test_one_wrong_row_among_many_is_not_averaged_away() -> None:
     assert found.sqnr_db < floor_db(Precision.FP8)
 
 
+NOTHING = {
+    "empty": lambda feed: {"y": feed["x"][:, :0], "best": np.zeros((len(feed["x"]), 0), np.int64)},
+    "NaN": lambda feed: {"y": feed["x"] * np.float32(np.nan)},
+}
+
+
+@pytest.mark.parametrize("function", NOTHING.values(), ids=NOTHING)
+def test_answers_that_hold_nothing_keep_no_law(function) -> None:
+    found = tried(FakeEngine(function=function))
+    assert {law.verdict for law in found.values()} == {Verdict.SKIPPED}
+    judged = judge_invariants(tuple(found.values()))
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.reasons[0] == "same feed twice: no answer holds a finite element to compare."
+
+
+def test_a_feed_without_an_answer_leaves_the_laws_to_the_next_one() -> None:
+    first, second = feeds(4)[:2]
+    silent = {"x": np.zeros_like(first["x"])}
+
+    def answer(feed):
+        return {"y": feed["x"] if feed["x"].any() else feed["x"] * np.float32(np.nan)}
+
+    laws_held = check_invariants(FakeEngine(function=answer), (silent, second), Precision.FP16, ())
+    assert Verdict.PASS in {law.verdict for law in laws_held}
+    assert Verdict.FAIL not in {law.verdict for law in laws_held}
+
+
 def test_what_fills_masked_places_hides_no_wrong_row() -> None:
     rows = np.random.default_rng(3).standard_normal((8, 100)).astype(np.float32)
     rows[:, -5:] = np.finfo(np.float32).min
