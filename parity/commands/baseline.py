@@ -64,7 +64,7 @@ def _compare(  # noqa: PLR0917 - typer reads one parameter for each option
 ) -> None:
     """Show what changed between two runs or baselines.
 
-    Exit codes: 0 nothing got worse; 1 something did, or is gone; 2 nothing could be compared.
+    Exit codes: 0 nothing got worse; 1 something did, or is gone; 2 nothing could be compared, or NEW is broken.
     """
     with told(debug):
         from parity.baseline.comparison import compare_sides
