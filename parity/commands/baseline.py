@@ -103,7 +103,8 @@ def _update(  # noqa: PLR0917 - as above
     latency: Annotated[
         bool | None,
         typer.Option(
-            "--latency/--no-latency", help="Measure latency; by default where the case has [latency], not on a CPU."
+            "--latency/--no-latency",
+            help="Measure latency; by default where it was accepted, and where the case has [latency], not on a CPU.",
         ),
     ] = None,
     measurements: Annotated[int, typer.Option(min=1, help="So many measurements of latency, each started anew.")] = 1,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.backends import Backend, TensorRTSettings
+    from parity.baseline.model import Baseline
     from parity.case import Case
     from parity.results import Outcome, Run
 
@@ -133,6 +134,32 @@ def test_latency_is_measured_where_it_was_accepted_and_a_slow_one_three_times(ti
 def test_variants_that_were_not_accepted_with_latency_are_not_timed(tiny: Path) -> None:
     judge(tiny, BaselineMode.UPDATE)
     assert of(judge(tiny, BaselineMode.CHECK), "latency") == {}
+
+
+def only_file(folder: Path) -> Baseline:
+    [file] = baseline_files(folder)
+    return load(file)
+
+
+def test_an_update_keeps_judging_a_latency_that_was_accepted_also_of_an_engine_that_changed(tiny: Path) -> None:
+    where = {"backends": ("tensorrt",), "variants": ("fp16",)}
+    judge(tiny, BaselineMode.UPDATE, UpdateSettings(wants_latency=True), **where)
+    [file] = baseline_files(tiny)
+    accepted = load(file)
+    known = accepted.variants["fp16@tensorrt"]
+    figures = known.figures | {"outputs": {"logits": {"sqnr_db": 1.0}}}
+    sizes = {1: known.latency[2], 2: known.latency[2]}
+    save(replace(accepted, variants={"fp16@tensorrt": replace(known, figures=figures, latency=sizes)}), file)
+    run = judge(tiny, BaselineMode.UPDATE, **where)
+    assert "replaced, because of" in of(run)["fp16"].headline
+    assert set(only_file(tiny).variants["fp16@tensorrt"].latency) == {1, 2}
+
+
+@pytest.mark.parametrize("update", [UpdateSettings(wants_latency=False), UpdateSettings(replaces=True)], ids=str)
+def test_who_wants_no_latency_or_drops_all_is_not_made_to_measure_it(tiny: Path, update: UpdateSettings) -> None:
+    where = {"backends": ("tensorrt",), "variants": ("fp16",)}
+    judge(tiny, BaselineMode.UPDATE, UpdateSettings(wants_latency=True), **where)
+    assert of(judge(tiny, BaselineMode.UPDATE, update, **where), "latency") == {}
 
 
 def test_a_broken_variant_is_told_and_the_others_are_judged(tiny: Path) -> None:
