@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +27,7 @@ from tests.history_runs import latency_outcome, night, nights
 from tests.run_examples import FAILING, attack_everywhere, make_run
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from parity.history.model import Marked
     from parity.results import Run
@@ -163,6 +168,26 @@ def test_a_missing_file_a_damaged_one_and_an_empty_one_are_sentences(tmp_path: P
         read_history(tmp_path / "empty.db", Asked("shapes"))
 
 
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    # Not below pytest's own folder, which other users may not enter: root is one of them here.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        append_run(folder / "history.db", night(0))
+        folder.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        yield folder
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_a_history_in_a_folder_that_takes_no_file_is_read(read_only_folder: Path) -> None:
+    assert read_history(read_only_folder / "history.db", Asked("shapes")).run_count == 1
+
+
 def test_the_terminal_has_a_line_a_figure_with_trend_latest_and_step(tmp_path: Path) -> None:
     text = printed(slowed(tmp_path, "median_ms"))
     assert "shapes: 12 runs\n  1 check passed in every run that is shown" in text
@@ -250,6 +275,35 @@ def test_a_sparkline_has_a_sign_for_each_of_the_newest_values(values: list[float
     assert set(line) <= set((BLOCKS if encoding == "utf-8" else ASCII) + "?")
 
 
+def test_a_sparkline_of_the_smallest_numbers_is_drawn() -> None:
+    assert len(sparkline([0.0, 5e-324], "utf-8")) == 2
+
+
 def test_a_sparkline_rises_with_its_values() -> None:
     assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == BLOCKS
     assert sparkline([math.inf, math.nan, 1.0, -math.inf]) == f"{BLOCKS[-1]}?{BLOCKS[3]}{BLOCKS[0]}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE environment SET facts = '{bad'",
+        "UPDATE environment SET facts = '[1]'",
+        "UPDATE environment SET facts = x'ff00fe'",
+        "UPDATE series SET better = 'sideways'",
+        "UPDATE value SET samples = '{'",
+        "UPDATE value SET samples = '[\"a\"]'",
+        "UPDATE value SET value = 'abc'",
+        "UPDATE judged SET hashes = '{\"feeds\": 3}'",
+        "UPDATE run SET name = CAST(x'ff41' AS TEXT)",
+        "DELETE FROM run",
+        "DELETE FROM environment",
+        "DROP TABLE value",
+    ],
+)
+def test_what_no_run_wrote_is_a_sentence_that_says_what_to_do(tmp_path: Path, statement: str) -> None:
+    file = remembered(tmp_path, *nights(SLOWED))
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement)
+    with pytest.raises(HistoryError, match=r"history\.db: .*restore it from a copy, or move it away"):
+        read_history(file, Asked("shapes"))
