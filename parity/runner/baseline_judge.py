@@ -95,12 +95,18 @@ class MeasuredCase:
         Raises
         ------
         BaselineError
-            The runs are of several models.
+            The runs are of several models, or judged outputs on several feeds.
         """
         records = [record for run in self.runs for record in run.cases if record.name == self.case.name]
         if len({record.model_sha256 for record in records}) > 1:
             raise BaselineError(f"{self.case.name}: the runs are of different models; expected runs of one")
+        judged = [run for run in self.runs if any(self._is_of_feeds(outcome) for outcome in run.outcomes)]
+        if len({record.feeds_sha256 for run in judged for record in run.cases if record in records}) > 1:
+            raise BaselineError(f"{self.case.name}: the runs are of different feeds; expected runs of the same")
         return max(records, key=lambda record: record.feed_count, default=None)
+
+    def _is_of_feeds(self, outcome: Outcome) -> bool:
+        return outcome.case == self.case.name and outcome.check not in {CHECK, "latency"}
 
     def accept_command(self, label: str) -> str:
         """Return the command that accepts a variant's figures."""

@@ -12,6 +12,7 @@ from parity.backends.nvml import Blind
 from parity.backends.onnxruntime import OnnxRuntimeBackend
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.baseline.files import baseline_file, baseline_files, load, save
+from parity.baseline.model import VariantFigures
 from parity.case.loader import load_case
 from parity.errors import BackendError, BaselineError
 from parity.runner import JudgeSettings, RunSettings
@@ -233,6 +234,14 @@ def test_a_baseline_of_a_variant_that_is_gone_fails(shapes: Case) -> None:
     assert "has gone@tensorrt, and the case has no such variant" in stale.headline
 
 
+def test_decoded_results_that_were_accepted_and_are_looked_at_no_more_fail(shapes: Case) -> None:
+    decoded = VariantFigures({"decoded": {"": {"matched_share": 1.0}}})
+    accepted(shapes, variants={KEY: decoded})
+    stale = check_unused(replace(shapes, decoding=None))
+    assert stale is not None
+    assert "has figures of decoded results, and the case has no [decode]" in stale.headline
+
+
 def test_a_run_without_a_figure_is_not_accepted(shapes: Case) -> None:
     [outcome] = updated(shapes, gpu_run(replace(outputs_outcome(), tensors=(), engine=None)))
     assert outcome.verdict is Verdict.ERROR
@@ -263,6 +272,17 @@ def test_runs_of_two_machines_or_models_are_told_apart(shapes: Case) -> None:
     other = replace(one, cases=(replace(one.cases[0], model_sha256="another"),))
     [outcome] = updated(shapes, one, other)
     assert "different models" in outcome.message
+
+
+def test_runs_that_judged_other_feeds_are_told_and_not_mixed(shapes: Case) -> None:
+    whole, limited = gpu_run(outputs_outcome(60.0)), gpu_run(outputs_outcome(70.0))
+    limited = replace(limited, cases=(replace(limited.cases[0], feeds_sha256="ff", feed_count=1),))
+    [outcome] = updated(shapes, whole, limited)
+    assert (outcome.verdict, baseline_files(shapes.folder)) == (Verdict.ERROR, ())
+    assert "the runs are of different feeds" in outcome.message
+    # Latency is measured on the first feed, whatever the others are.
+    timed = replace(limited, outcomes=(latency_outcome(measurement(1.0)),))
+    assert updated(shapes, whole, timed)[0].verdict is Verdict.PASS
 
 
 def test_saved_runs_are_separately_started_measurements(shapes: Case) -> None:
