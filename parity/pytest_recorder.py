@@ -114,8 +114,8 @@ class Recorder:
         run = self._run or replace(arrived, outcomes=(), selection=self._selection())
         for outcome in arrived.outcomes:
             run = run.with_outcome(outcome)
-        # The first outcome may come before TensorRT was asked for. Processes may have other GPUs, which the name does not
-        # tell: then both stand there, and no figure is taken for one of them.
+        # The first outcome may come before TensorRT was asked for. Processes may have other GPUs, which the name does
+        # not tell: then both stand there, and no figure is taken for one of them.
         workers = list(run.environment.workers)
         workers += [worker for worker in arrived.environment.workers if worker not in workers]
         gpus = tuple(dict.fromkeys((*run.environment.gpus, *arrived.environment.gpus)))
@@ -204,7 +204,7 @@ def _without_outcome(report: pytest.TestReport, root: Path) -> Outcome | None:
     if len(names) != 2 or (root / path).name != CASE_FILE_NAME:
         return None
     crash = getattr(report.longrepr, "reprcrash", None)
-    said = crash.message if crash else report.longreprtext
+    said = crash.message if crash else str(report.longrepr or "")
     first, *_ = said.strip().splitlines() or ["no reason is known"]
     headline = f"the test ended without an outcome: {first}"
     case, (variant, check) = (root / path).resolve().parent.name, names
