@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from parity.baseline.machine import variant_key
 from parity.errors import HistoryError
+from parity.history.absent import absence_notes
 from parity.history.file import OTHER_CONTENT, DamagedError, reading
 from parity.history.marks import marked_steps
 from parity.history.model import History, Judged, Point, Series, Visit
@@ -162,7 +163,7 @@ def _judged(rows: Iterable[tuple[int, str, str, str]], visits: Mapping[int, Visi
 
 
 def _notes(visits: Iterable[Visit], series: Sequence[Series]) -> tuple[str, ...]:
-    notes = list(_machine_notes(series))
+    notes = [*_machine_notes(series), *absence_notes(series)]
     late = [(before, after) for before, after in pairwise(visits) if _moment(after) < _moment(before)]
     if late:
         before, after = late[-1]

@@ -24,7 +24,7 @@ from parity.report.history import change_text, history_json, print_history, valu
 from parity.report.history_page import history_html
 from parity.report.sparkline import ASCII, BLOCKS, sparkline
 from tests.history_runs import latency_outcome, night, nights
-from tests.run_examples import FAILING, attack_everywhere, make_run
+from tests.run_examples import FAILING, PASSING, attack_everywhere, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +111,26 @@ def test_machines_are_series_of_their_own_and_where_one_ends_is_told(tmp_path: P
     (note,) = history.notes
     assert "driver-590 begins with nightly" in note
     assert "no step is looked for between them" in note
+
+
+def absences(folder: Path, kinds: str) -> list[str]:
+    """Return what is told of a night for each letter: ``b`` gives outputs and latency, ``o`` and ``l`` one of them."""
+    outputs, latency = replace(PASSING, variant="fp16@tensorrt-8.6"), latency_outcome(1.0)
+    given = {"b": (outputs, latency), "o": (outputs,), "l": (latency,)}
+    runs = [night(number, *given[kind]) for number, kind in enumerate(kinds)]
+    notes = read_history(remembered(folder, *runs), Asked("shapes")).notes
+    return [note for note in notes if "not in the newest" in note]
+
+
+def test_a_figure_that_runs_give_no_more_is_told_with_how_old_its_latest_is(tmp_path: Path) -> None:
+    [note] = absences(tmp_path, "bbbbooo")
+    assert note.startswith("fp16@tensorrt latency batch 8 median_ms and 4 more of this variant: not in the newest 3")
+    assert note.endswith("(2026-01-04T03:00:00+00:00)")
+
+
+@pytest.mark.parametrize("kinds", ["bbbboo", "ololololol", "bbooobbbooooo", "llooo"])
+def test_figures_that_not_every_run_measures_are_not_missed(tmp_path: Path, kinds: str) -> None:
+    assert absences(tmp_path, kinds) == []
 
 
 def test_the_order_is_that_of_arrival_and_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
