@@ -187,7 +187,7 @@ def _differences(base: Side, new: Side, case: str, changes: Iterable[Change]) ->
     if told := _other(base.feeds.get(case), new.feeds.get(case)):
         yield f"the feeds differ: {told}; figures of other inputs say little about each other"
     if told := _other(base.case_files.get(case), new.case_files.get(case)):
-        yield f"the case file differs: {told}; by other tolerances, headroom and mismatches are others"
+        yield f"the case file differs: {told}; where its tolerances do, headroom and mismatches mean something else"
 
 
 _OF_NO_FEEDS = frozenset({"latency", "engine"})

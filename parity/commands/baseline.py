@@ -168,9 +168,13 @@ def _accept_saved(settings: RunSettings, saved: Sequence[Path], update: UpdateSe
 def _warn_of_failures(outcomes: Iterable[Outcome]) -> None:
     from parity.report.figures import one_line, place
 
+    words = {"fail": "failed", "inconclusive": "was inconclusive"}
     for outcome in outcomes:
-        if outcome.verdict == "fail" and outcome.check not in {"baseline", "case"}:
-            typer.echo(f"parity: {one_line(place(outcome))}: failed, and is accepted as it is", err=True)
+        # A latency that is inconclusive was disturbed, which is accepted in no case.
+        is_of_latency = outcome.check == "latency" and outcome.verdict == "inconclusive"
+        if outcome.verdict in words and outcome.check not in {"baseline", "case"} and not is_of_latency:
+            told = f"{words[outcome.verdict]}, and is accepted as it is"
+            typer.echo(f"parity: {one_line(place(outcome))}: {told}", err=True)
 
 
 def _tell(outcomes: Iterable[Outcome]) -> int:
