@@ -118,14 +118,18 @@ class MeasuredCase:
 
 
 def require_measured(measured: Sequence[MeasuredCase], names: Sequence[str]) -> None:
-    """Check that saved runs judged every case.
+    """Check that saved runs judged every case, each run on its own.
 
     Raises
     ------
     BaselineError
-        One is in none of them: it was not judged, or was called otherwise then.
+        A case is in none of them: it was not judged, or was called otherwise then. Or two of them are one run, whose
+        measurement of latency would count as two that were started anew.
     """
     for one in measured:
+        keys = [run.id for run in one.runs if run.id]
+        if len(set(keys)) < len(keys):
+            raise BaselineError(f"{', '.join(names)}: are one run, given twice; name each run once")
         if not one.labels():
             known = ", ".join(dict.fromkeys(o.case for run in one.runs for o in run.outcomes)) or "none"
             raise BaselineError(

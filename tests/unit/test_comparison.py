@@ -275,6 +275,9 @@ def test_what_is_no_side_is_told(tmp_path) -> None:
     (tmp_path / "a.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match="is not a saved run"):
         load_side(tmp_path)
+    (tmp_path / "a.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(RunError, match="is not a saved run"):
+        load_side(tmp_path)
     (tmp_path / "a.json").write_text('{"machine": "x", "format_version": 9}', encoding="utf-8")
     with pytest.raises(BaselineError, match="format version 9"):
         load_side(tmp_path)

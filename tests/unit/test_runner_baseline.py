@@ -285,6 +285,14 @@ def test_runs_that_judged_other_feeds_are_told_and_not_mixed(shapes: Case) -> No
     assert updated(shapes, whole, timed)[0].verdict is Verdict.PASS
 
 
+def test_a_saved_run_that_is_given_twice_is_no_second_measurement(shapes: Case) -> None:
+    one, copied, other = (replace(gpu_run(latency_outcome(measurement(1.0))), id=name) for name in "aab")
+    for runs in ((one, other), (replace(one, id=""), replace(other, id=""))):
+        require_measured([MeasuredCase(shapes, runs)], ["x", "y"])
+    with pytest.raises(BaselineError, match="x, y: are one run, given twice"):
+        require_measured([MeasuredCase(shapes, (one, copied))], ["x", "y"])
+
+
 def test_saved_runs_are_separately_started_measurements(shapes: Case) -> None:
     runs = [gpu_run(outputs_outcome(), latency_outcome(measurement(ms))) for ms in (1.0, 1.01, 1.02)]
     [outcome] = updated(shapes, *runs)
