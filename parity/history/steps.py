@@ -117,11 +117,7 @@ def _split(series: Floats, start: int, end: int) -> list[int]:
     if not found.contrast:
         return []
     place = _settled(part, found)
-    has_states = _has_states(part, place)
-    contrast = min(found.contrast, _mean_contrast(part, found)) if has_states else found.contrast
-    if contrast < THRESHOLD * _noise(part, place, has_states=has_states):
-        return []
-    if abs(found.after - found.before) <= SMALLEST_SHARE * max(abs(found.before), abs(found.after)):
+    if not _stands_out(part, found, place):
         return []
     middle = start + place
     # Fewer runs than a level takes may be outliers: what they hide is looked for without them.
@@ -130,6 +126,15 @@ def _split(series: Floats, start: int, end: int) -> list[int]:
     if place > part.size - MIN_RUNS:
         return _split(series, start, middle)
     return [*_split(series, start, middle), middle, *_split(series, middle, end)]
+
+
+def _stands_out(part: Floats, found: _Contrast, place: int) -> bool:
+    """Whether a contrast exceeds the noise, and more than equal engines differ by."""
+    has_states = _has_states(part, place)
+    contrast = min(found.contrast, _mean_contrast(part, found)) if has_states else found.contrast
+    if contrast < THRESHOLD * _noise(part, place, has_states=has_states):
+        return False
+    return abs(found.after - found.before) > SMALLEST_SHARE * max(abs(found.before), abs(found.after))
 
 
 @dataclass(frozen=True, slots=True)
