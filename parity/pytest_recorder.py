@@ -9,20 +9,20 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from parity.errors import ParityError, RunError
 from parity.pytest_cases import CheckItem, run_of
-from parity.pytest_settings import FOLDER
+from parity.pytest_settings import CASE_FILE_NAME, FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from parity.pytest_settings import Settings
-    from parity.results import Run
+    from parity.results import Outcome, Run
     from parity.runner import RunFolder
 
 ATTRIBUTE = "parity_run"
@@ -41,6 +41,12 @@ class Recorder:
         self._error = ""
         self._notes: list[str] = []
         self._ids: dict[tuple[str, str, str], str] = {}
+        self._lost: list[Outcome] = []
+        self._root = Path()
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Know what ids of items are relative to."""
+        self._root = session.config.rootpath
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -53,18 +59,21 @@ class Recorder:
             session.config.stash[FOLDER] = self._open()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Save the outcome that a report carries."""
+        """Save the outcome that a report carries; a failure without one is kept for the end."""
         text = getattr(report, ATTRIBUTE, "")
         if text and not self._error:
             with self._told():
                 self._add(text, report.nodeid)
+        elif report.failed and (lost := _without_outcome(report, self._root)):
+            self._lost.append(lost)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Render the reports; a run that could not be saved is not a success."""
         if self._run is not None:
+            is_whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail
             with self._told():
-                self._finish(is_complete=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+                self._finish(is_complete=is_whole)
         elif self._folder is not None:
             self._folder.path.rmdir()
         if self._error and exitstatus == pytest.ExitCode.OK:
@@ -105,10 +114,12 @@ class Recorder:
         run = self._run or replace(arrived, outcomes=(), selection=self._selection())
         for outcome in arrived.outcomes:
             run = run.with_outcome(outcome)
-        # The first outcome may come before TensorRT was asked for, and processes may have other GPUs.
-        known = {worker.name: worker for worker in (*run.environment.workers, *arrived.environment.workers)}
+        # The first outcome may come before TensorRT was asked for. Processes may have other GPUs, which the name does
+        # not tell: then both stand there, and no figure is taken for one of them.
+        workers = list(run.environment.workers)
+        workers += [worker for worker in arrived.environment.workers if worker not in workers]
         gpus = tuple(dict.fromkeys((*run.environment.gpus, *arrived.environment.gpus)))
-        environment = replace(run.environment, workers=tuple(known.values()), gpus=gpus)
+        environment = replace(run.environment, workers=tuple(workers), gpus=gpus)
         self._run = replace(run, environment=environment, cases=tuple(dict.fromkeys((*run.cases, *arrived.cases))))
         self._save()
 
@@ -144,11 +155,19 @@ class Recorder:
 
         assert self._folder is not None
         assert self._run is not None
-        self._run = replace(self._run, is_complete=is_complete)
+        run = replace(self._run, is_complete=is_complete)
+        judged = {outcome.key for outcome in run.outcomes}
+        for outcome in self._lost:
+            run = run if outcome.key in judged else run.with_outcome(outcome)
+        self._run = run
         self._save()
         self._report = render(self._folder.path)[-1]
-        if is_complete and self._settings.history is not None:
-            self._remember(self._run, self._settings.history)
+        if self._settings.history is None:
+            return
+        if is_complete:
+            self._remember(run, self._settings.history)
+        else:
+            self._notes.append(f"the run was not finished, so it is not in {self._settings.history}")
 
     def _remember(self, run: Run, file: Path) -> None:
         """Append the run to a history.
@@ -171,6 +190,25 @@ class Recorder:
             yield
         except ParityError as error:
             self._error = str(error)
+
+
+def _without_outcome(report: pytest.TestReport, root: Path) -> Outcome | None:
+    """Return the error of an item whose test failed without an outcome; None where it is no item of a case's variant.
+
+    The process that judged it was killed, or its input could not be had.
+    """
+    from parity.results import Outcome
+    from parity.verdict import Verdict
+
+    path, *names = report.nodeid.split("::")
+    if len(names) != 2 or (root / path).name != CASE_FILE_NAME:
+        return None
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = crash.message if crash else str(report.longrepr or "")
+    first, *_ = said.strip().splitlines() or ["no reason is known"]
+    headline = f"the test ended without an outcome: {first}"
+    case, (variant, check) = (root / path).resolve().parent.name, names
+    return Outcome(case, variant, "", check, Verdict.ERROR, headline, headline)
 
 
 def attach(report: pytest.TestReport, item: CheckItem, command: tuple[str, ...]) -> None:

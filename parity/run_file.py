@@ -57,7 +57,7 @@ def run_from_json(text: str, where: str) -> Run:
 
     try:
         version = json.loads(text).get("format_version")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{where}: is not a saved run ({error}); expected the run.json of a report folder") from error
     if version != FORMAT_VERSION:
         raise RunError(f"{where}: has format version {version!r}; this release reads {FORMAT_VERSION}")

@@ -33,6 +33,7 @@ PRIOR_WEIGHT = 4
 """How many differences between measurements the assumption is worth."""
 FALSE_ALARM = 0.0025
 """How often noise alone may exceed its limit."""
+_MAX_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,13 @@ def compare(old: Sequence[Sequence[float]], new: Sequence[Sequence[float]], fact
     squares = PRIOR_WEIGHT * PRIOR_SPREAD**2 + _squares(before) + _squares(after)
     spread = math.sqrt(squares / freedom)
     noise = _quantile(freedom) * spread * math.sqrt(1 / before.size + 1 / after.size)
-    ratio = math.exp(float(after.mean() - before.mean()))
-    return Slowdown(ratio, math.expm1(noise), spread, before.size, after.size, factor)
+    ratio = math.exp(_bounded(float(after.mean() - before.mean())))
+    return Slowdown(ratio, math.expm1(_bounded(noise)), spread, before.size, after.size, factor)
+
+
+def _bounded(exponent: float) -> float:
+    """Return an exponent whose power is a number: files may hold readings as far apart as floats go."""
+    return max(-_MAX_EXPONENT, min(exponent, _MAX_EXPONENT))
 
 
 def _log_medians(measurements: Sequence[Sequence[float]]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """What becomes of a baseline when a run is accepted.
 
-A run that agrees with the baseline adds its latency measurement to it; one that does not takes its place.
+A run that agrees with the baseline adds its latency measurement to it; one that does not takes its place. A figure that
+agrees keeps the value that was accepted: many small steps, each of them allowed, would carry it anywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from parity.baseline.changes import Change
-    from parity.baseline.model import Baseline, LatencySeries
+    from parity.baseline.model import Baseline, Figures, LatencySeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ def accept(known: Baseline | None, new: Baseline, overrides: Mapping[str, float]
     if reason := _starts_anew(known, new):
         gone = known.variants.keys() - new.variants.keys()
         dropped = f"; dropped {', '.join(sorted(gone))}" if gone else ""
-        return Accepted(new, dict.fromkeys(new.variants, f"accepted anew, because {reason}{dropped}"))
+        text = f"accepted anew, because {reason}{dropped}"
+        notes = {name: text + _lost_latency(known.variants.get(name), found) for name, found in new.variants.items()}
+        return Accepted(new, notes)
     variants, notes = dict(known.variants), {}
     for name, figures in new.variants.items():
         variants[name], notes[name] = _accept_variant(known.variants.get(name), figures, overrides)
@@ -67,23 +70,38 @@ def _accept_variant(
 ) -> tuple[VariantFigures, str]:
     if known is None:
         return new, "accepted"
-    moved = [change for change in changes_of(known, new, new.checks, overrides) if _is_other(change)]
+    changes = changes_of(known, new, new.checks, overrides)
+    moved = [change for change in changes if _is_other(change)]
     if moved:
         more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-        return _without_old_latency(known, new), f"replaced, because of {change_text(moved[0])}{more}"
+        text = f"replaced, because of {change_text(moved[0])}{more}{_lost_latency(known, new)}"
+        return VariantFigures(known.figures | new.figures, new.latency, new.layers), text
     latency = known.latency | {size: _joined(known.latency.get(size), found) for size, found in new.latency.items()}
-    kept = VariantFigures(known.figures | new.figures, latency, new.layers or known.layers)
+    kept = VariantFigures(_agreed(known, new, changes), latency, new.layers or known.layers)
     return kept, f"agrees; latency measurements: {_counts(latency.values())}"
+
+
+def _agreed(known: VariantFigures, new: VariantFigures, changes: Iterable[Change]) -> Figures:
+    """Return the new figures, of those that are within what is allowed the accepted values."""
+    found = {check: {subject: dict(of_it) for subject, of_it in group.items()} for check, group in new.figures.items()}
+    for change in changes:
+        stays = change.is_judged and not change.is_significant and change.check in found
+        if stays and change.old is not None:
+            found[change.check][change.subject][change.name] = change.old
+    return known.figures | found
+
+
+def _lost_latency(known: VariantFigures | None, new: VariantFigures) -> str:
+    """Say which accepted latencies were another engine's and were not measured again; empty where none."""
+    lost = sorted(known.latency.keys() - new.latency.keys()) if known else []
+    sizes = ", ".join(map(str, lost))
+    return f"; latency is judged no more at batch {sizes}: measure it with --latency" if lost else ""
 
 
 def _is_other(change: Change) -> bool:
     """Whether a change makes the measurements so far those of another engine; size and the like take new values."""
     is_moved = change.is_significant and change.direction not in {Direction.NEW, Direction.GONE}
     return is_moved and (change.leaves_baseline or change.check == "latency")
-
-
-def _without_old_latency(known: VariantFigures, new: VariantFigures) -> VariantFigures:
-    return VariantFigures(known.figures | new.figures, new.latency, new.layers)
 
 
 def _joined(known: LatencySeries | None, new: LatencySeries) -> LatencySeries:

@@ -41,6 +41,9 @@ class Allowance:
         """Whether a value lies where noise may have taken it, on either side."""
         if old == new or (math.isnan(old) and math.isnan(new)):
             return True
+        if math.isinf(old) or math.isinf(new):
+            # A share of infinity would allow whatever comes.
+            return False
         return abs(new - old) <= self.absolute + self.relative * abs(old)
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from parity.baseline.measured import Key
     from parity.baseline.sides import Side
 
-REGRESSION, NOTHING_COMPARED = 1, 2
+REGRESSION, COULD_NOT_COMPARE = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Pair:
         Checks of the old side that the new one did not make.
     notes
         What keeps figures from meaning the same on both sides.
+    broken
+        What the new side could not judge although the old one did, a sentence each.
     """
 
     case: str
@@ -41,6 +43,7 @@ class Pair:
     slow: SlowLayers = field(default_factory=lambda: SlowLayers((), were_timed=False))
     not_looked_at: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -82,10 +85,15 @@ class Comparison:
         return tuple(pair for pair in self.pairs if any(_is_compared(change) for change in pair.changes))
 
     @property
+    def is_broken(self) -> bool:
+        """Whether the new side was interrupted, or could not judge what the old one did."""
+        return not self.new.is_complete or any(pair.broken for pair in self.pairs)
+
+    @property
     def exit_code(self) -> int:
-        """0: nothing got worse; 1: something did, or is gone; 2: nothing could be compared."""
-        if not self.compared:
-            return NOTHING_COMPARED
+        """0: nothing got worse; 1: something did, or is gone; 2: nothing could be compared, or something is broken."""
+        if self.is_broken or not self.compared:
+            return COULD_NOT_COMPARE
         return REGRESSION if any(pair.is_regression for pair in self.pairs) else 0
 
 
@@ -133,24 +141,36 @@ def _by_name(key: Key) -> Key:
 
 
 def _pair(base: Side, new: Side, old_key: Key | None, new_key: Key | None) -> Pair:
+    broken = _broken(base, new, old_key, new_key) if old_key else ()
     if old_key is None or new_key is None:
         case = (old_key or new_key or ("", ""))[0]
-        return Pair(case, old_key[1] if old_key else "", new_key[1] if new_key else "")
+        return Pair(case, old_key[1] if old_key else "", new_key[1] if new_key else "", broken=broken)
     before, after = base.variants[old_key], new.variants[new_key]
     made = new.checks.get(new_key, frozenset())
     if family_of(old_key[1]) != family_of(new_key[1]):
         # A runtime does not make another one's checks.
         made &= base.checks.get(old_key, frozenset())
         after = _only(after, made)
+    changes = changes_of(before, after, made)
     return Pair(
         case=old_key[0],
         old=old_key[1],
         new=new_key[1],
-        changes=changes_of(before, after, made),
+        changes=changes,
         slow=SlowLayers.between(before.layers, after.layers),
         not_looked_at=tuple(sorted(base.checks.get(old_key, frozenset()) - made)),
-        notes=tuple(_notes(base, new, old_key[0])),
+        notes=(*_differences(base, new, old_key[0], changes), *_noises(base, new, old_key, new_key)),
+        broken=broken,
     )
+
+
+def _broken(base: Side, new: Side, old_key: Key, new_key: Key | None) -> tuple[str, ...]:
+    """Return what could not be judged of a variant, or of its whole case, that the old side judged."""
+    case, made = old_key[0], base.checks.get(old_key, frozenset())
+    # A variant without a figure has no partner; what stopped it stands under the label that it had.
+    keys = [new_key] if new_key else [key for key in new.broken if key[1] and _by_family(key) == _by_family(old_key)]
+    of_variant = [(check, why) for key in keys for check, why in new.broken.get(key, {}).items() if check in made]
+    return tuple(f"{check}: {why}" for check, why in (*of_variant, *new.broken.get((case, ""), {}).items()))
 
 
 def _only(variant: VariantFigures, checks: frozenset[str]) -> VariantFigures:
@@ -158,7 +178,31 @@ def _only(variant: VariantFigures, checks: frozenset[str]) -> VariantFigures:
     return VariantFigures(figures, variant.latency if "latency" in checks else {}, variant.layers)
 
 
-def _notes(base: Side, new: Side, case: str) -> Iterable[str]:
+def _differences(base: Side, new: Side, case: str, changes: Iterable[Change]) -> Iterable[str]:
     before, after = base.models.get(case), new.models.get(case)
     if before != after:
-        yield f"the model differs: sha256 {(before or 'unknown')[:12]}, now {(after or 'unknown')[:12]}"
+        yield f"the model differs: sha256 {_short(before)}, now {_short(after)}"
+    if not any(_is_compared(change) and change.check not in _OF_NO_FEEDS for change in changes):
+        return
+    if told := _other(base.feeds.get(case), new.feeds.get(case)):
+        yield f"the feeds differ: {told}; figures of other inputs say little about each other"
+    if told := _other(base.case_files.get(case), new.case_files.get(case)):
+        yield f"the case file differs: {told}; where its tolerances do, headroom and mismatches mean something else"
+
+
+_OF_NO_FEEDS = frozenset({"latency", "engine"})
+
+
+def _other(before: str | None, after: str | None) -> str:
+    """Say how two hashes differ; nothing where one is not known."""
+    return f"sha256 {_short(before)}, now {_short(after)}" if before and after and before != after else ""
+
+
+def _short(sha256: str | None) -> str:
+    return (sha256 or "unknown")[:12]
+
+
+def _noises(base: Side, new: Side, old_key: Key, new_key: Key) -> Iterable[str]:
+    for side, name, key in ((base, "base", old_key), (new, "new", new_key)):
+        for told in side.disturbed.get(key, ()):
+            yield f"latency was disturbed on the {name} side: {told}"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parity.baseline.files import from_json
 from parity.baseline.judging import CHECK
-from parity.baseline.measured import checks_made, measured_of
+from parity.baseline.measured import checks_made, disturbed_batches, measured_of
 from parity.errors import BaselineError
 from parity.run_file import run_from_json
+from parity.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from parity.baseline.measured import Key
     from parity.baseline.model import Baseline, VariantFigures
-    from parity.results import Environment, GpuRecord, Run, WorkerRecord
+    from parity.results import Environment, GpuRecord, Outcome, Run, WorkerRecord
 
 RUN_FILE = "run.json"
 
@@ -34,8 +36,15 @@ class Side:
         Where and when it was measured, by name.
     variants, checks
         Figures and the checks that were made to an end, by case and label.
-    models
-        Hashes of the models by case.
+    models, feeds, case_files
+        Hashes by case; of the feeds and the case file empty where they are not known.
+    broken
+        Checks that could not be judged, by case and label: their names with what was said. Of a whole case the label
+        is empty.
+    disturbed
+        What disturbed a GPU's readings, by case and label, a phrase for each batch size.
+    is_complete
+        Whether the run came to its end.
     """
 
     name: str
@@ -43,6 +52,11 @@ class Side:
     variants: dict[Key, VariantFigures]
     checks: dict[Key, frozenset[str]]
     models: dict[str, str]
+    feeds: dict[str, str] = field(default_factory=dict)
+    case_files: dict[str, str] = field(default_factory=dict)
+    broken: dict[Key, dict[str, str]] = field(default_factory=dict)
+    disturbed: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    is_complete: bool = True
 
 
 def load_side(path: Path) -> Side:
@@ -101,21 +115,36 @@ def _of_baseline(baseline: Baseline, name: str) -> Side:
         variants,
         {key: found.checks for key, found in variants.items()},
         {baseline.case: baseline.model_sha256},
+        {baseline.case: baseline.feeds_sha256},
     )
 
 
 def _of_run(run: Run, name: str) -> Side:
-    keys = dict.fromkeys((outcome.case, outcome.variant) for outcome in run.outcomes if outcome.variant)
     # What a side was held against is none of its figures.
     made = [outcome for outcome in run.outcomes if outcome.check != CHECK]
-    outcomes = {key: [o for o in made if (o.case, o.variant) == key] for key in keys}
+    outcomes: dict[Key, list[Outcome]] = {}
+    for outcome in made:
+        outcomes.setdefault((outcome.case, outcome.variant), []).append(outcome)
     return Side(
         name,
         {"taken": run.created, **_facts(run.environment)},
         measured_of(run),
-        {key: checks_made(found) for key, found in outcomes.items()},
+        {key: checks_made(found) for key, found in outcomes.items() if key[1]},
         {record.name: record.model_sha256 for record in run.cases},
+        {record.name: record.feeds_sha256 for record in run.cases},
+        {record.name: record.case_file_sha256 for record in run.cases},
+        {key: errors for key, found in outcomes.items() if (errors := _errors(found))},
+        {key: reasons for key, found in outcomes.items() if (reasons := _disturbances(found))},
+        run.is_complete,
     )
+
+
+def _errors(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    return {found.check: found.headline for found in outcomes if found.verdict is Verdict.ERROR}
+
+
+def _disturbances(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    return tuple(f"batch {size} ({why})" for size, why in disturbed_batches(outcomes).items())
 
 
 def _facts(environment: Environment) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from parity.case.mistakes import expected_one_of, join_path, parse_table
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from parity.case.schema_latency import LatencyTable
     from parity.graph import ModelInterface
 
+_BACKENDS = ("onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
+_RELEASE = re.compile(r"tensorrt-(\d+\.\d+.*|.*[*?].*)")
 _LIMITS = ("max_median_ms", "max_p99_ms", "max_ratio")
 
 
@@ -80,12 +83,29 @@ def _budget(table: BudgetTable, batch_size: int) -> LatencyBudget:
 
 
 def _check_variants(path: str, table: BudgetTable, variant_names: Sequence[str], mistakes: Mistakes) -> None:
-    if not any(matches(name, table.variant.partition("@")[0]) for name in variant_names):
+    name, at, where = table.variant.partition("@")
+    judged = [known for known in variant_names if matches(known, name)]
+    if not judged:
         mistakes.add(f"{path}.variant", expected_one_of(table.variant, variant_names))
-    if table.to is not None and table.to.partition("@")[0] not in variant_names:
+    elif at:
+        _check_backend(f"{path}.variant", where, mistakes)
+    if table.to is None:
+        return
+    to, at, to_where = table.to.partition("@")
+    if to not in variant_names:
         mistakes.add(f"{path}.to", expected_one_of(table.to, variant_names))
-    elif table.to is not None and table.to == table.variant:
+    elif at:
+        _check_backend(f"{path}.to", to_where, mistakes)
+    if judged == [to] and (not at or to_where == where):
         mistakes.add(f"{path}.to", f"is the judged variant itself, {table.to!r}; name another one")
+
+
+def _check_backend(path: str, where: str, mistakes: Mistakes) -> None:
+    """Tell where nothing is ever called what stands behind an @: a budget for it would be judged in no run."""
+    is_known = any(matches(known, where) for known in _BACKENDS)
+    if not is_known and not _RELEASE.fullmatch(where):
+        known = (*_BACKENDS, "tensorrt-10.16")
+        mistakes.add(path, f"behind @ {expected_one_of(where, known)} (a release has two numbers)")
 
 
 def _check_limits(path: str, table: BudgetTable, mistakes: Mistakes) -> None:

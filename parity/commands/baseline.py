@@ -64,7 +64,7 @@ def _compare(  # noqa: PLR0917 - typer reads one parameter for each option
 ) -> None:
     """Show what changed between two runs or baselines.
 
-    Exit codes: 0 nothing got worse; 1 something did, or is gone; 2 nothing could be compared.
+    Exit codes: 0 nothing got worse; 1 something did, or is gone; 2 nothing could be compared, or NEW is broken.
     """
     with told(debug):
         from parity.baseline.comparison import compare_sides
@@ -103,7 +103,8 @@ def _update(  # noqa: PLR0917 - as above
     latency: Annotated[
         bool | None,
         typer.Option(
-            "--latency/--no-latency", help="Measure latency; by default where the case has [latency], not on a CPU."
+            "--latency/--no-latency",
+            help="Measure latency; by default where it was accepted, and where the case has [latency], not on a CPU.",
         ),
     ] = None,
     measurements: Annotated[int, typer.Option(min=1, help="So many measurements of latency, each started anew.")] = 1,
@@ -167,9 +168,13 @@ def _accept_saved(settings: RunSettings, saved: Sequence[Path], update: UpdateSe
 def _warn_of_failures(outcomes: Iterable[Outcome]) -> None:
     from parity.report.figures import one_line, place
 
+    words = {"fail": "failed", "inconclusive": "was inconclusive"}
     for outcome in outcomes:
-        if outcome.verdict == "fail" and outcome.check not in {"baseline", "case"}:
-            typer.echo(f"parity: {one_line(place(outcome))}: failed, and is accepted as it is", err=True)
+        # A latency that is inconclusive was disturbed, which is accepted in no case.
+        is_of_latency = outcome.check == "latency" and outcome.verdict == "inconclusive"
+        if outcome.verdict in words and outcome.check not in {"baseline", "case"} and not is_of_latency:
+            told = f"{words[outcome.verdict]}, and is accepted as it is"
+            typer.echo(f"parity: {one_line(place(outcome))}: {told}", err=True)
 
 
 def _tell(outcomes: Iterable[Outcome]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -19,10 +20,12 @@ BUSY_S = 30.0
 """How long a process waits for others that write."""
 
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+OTHER_CONTENT = "restore it from a copy, or move it away, and the next run begins a new one"
 _ADVICE = {
     "SQLITE_FULL": "free space on its disk",
     "SQLITE_BUSY": f"another process held it for more than {BUSY_S:.0f} s; try again",
     "SQLITE_READONLY": "allow writing there, or name another file",
+    "SQLITE_ERROR": OTHER_CONTENT,
 }
 _OTHER_ADVICE = "see that its folder exists, has space and may be written to"
 # What these mount has no memory that two hosts share, which a write-ahead log rests on.
@@ -71,7 +74,7 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
     """
     if not file.is_file():
         raise HistoryError(f"{file}: is no file; expected a history that parity run --history {file.name} has written")
-    with _told(file), closing(_connect(file, "?mode=ro")) as connection:
+    with _told(file), closing(_connect(file, _reading_mode(file))) as connection:
         if _require_known(connection, file) == 0:
             raise HistoryError(f"{file}: is empty; parity run --history {file.name} appends a run")
         yield connection
@@ -125,6 +128,16 @@ def _connect(file: Path, mode: str = "") -> sqlite3.Connection:
         file.parent.mkdir(parents=True, exist_ok=True)
     # Transactions are begun and ended here, not by the module's guesses.
     return sqlite3.connect(f"{file.absolute().as_uri()}{mode}", timeout=BUSY_S, isolation_level=None, uri=True)
+
+
+def _reading_mode(file: Path) -> str:
+    """Return how a history is opened to be read: who reads beside a write-ahead log writes a file beside it.
+
+    Where the folder takes none, and nobody left a log there, the file is read as one that stays as it is.
+    """
+    has_log = any(file.with_name(file.name + ending).exists() for ending in ("-wal", "-journal"))
+    takes_files = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return "?mode=ro" if has_log or takes_files else "?mode=ro&immutable=1"
 
 
 def _choose_journal(connection: sqlite3.Connection, file: Path) -> None:
@@ -190,7 +203,8 @@ def _told(file: Path) -> Iterator[None]:
     except OSError as error:
         raise HistoryError(f"{file}: cannot be opened ({error.strerror}); {_OTHER_ADVICE}") from error
     except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
+        # The module's own errors have no name: of text that is none, where some other program has written.
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
         if name.startswith(_DAMAGED):
             raise DamagedError(f"{file}: is damaged ({error})") from error
         advice = next((words for start, words in _ADVICE.items() if name.startswith(start)), _OTHER_ADVICE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,12 +9,13 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from parity.agreement import Better
 from parity.baseline.machine import variant_key
 from parity.errors import HistoryError
-from parity.history.file import DamagedError, reading
+from parity.history.absent import absence_notes
+from parity.history.file import OTHER_CONTENT, DamagedError, reading
 from parity.history.marks import marked_steps
 from parity.history.model import History, Judged, Point, Series, Visit
+from parity.history.rows import RowError, better_of, names_of, number_of, samples_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -58,6 +58,8 @@ def read_history(file: Path, asked: Asked) -> History:
     try:
         with reading(file) as connection:
             return _read(connection, file, asked)
+    except RowError as error:
+        raise HistoryError(f"{file}: {error}, which no run wrote; {OTHER_CONTENT}") from error
     except DamagedError as error:
         raise DamagedError(f"{error}; the next run with --history {file} sets it aside and begins a new one") from error
 
@@ -129,27 +131,27 @@ def _verdict_rows(connection: sqlite3.Connection, asked: Asked) -> list[tuple[in
 
 def _visits(connection: sqlite3.Connection, case: str, numbers: Iterable[int]) -> dict[int, Visit]:
     """Return the runs of these numbers, in order."""
-    environments: dict[int, dict[str, str]] = {
-        number: json.loads(facts) for number, facts in connection.execute("SELECT id, facts FROM environment")
+    environments = {
+        number: names_of(facts) for number, facts in connection.execute("SELECT id, facts FROM environment")
     }
     visits = {}
     for number in sorted(numbers):
-        name, created, commit, environment, hashes = connection.execute(
+        row = connection.execute(
             "SELECT name, created, commit_hash, environment, hashes FROM run "
             "LEFT JOIN judged ON judged.run = run.id AND judged.case_name = ? WHERE run.id = ?",
             (case, number),
         ).fetchone()
-        judged = {what: sha[:12] for what, sha in json.loads(hashes or "{}").items()}
-        visits[number] = Visit(number, name, created, commit, {**judged, **environments[environment]})
+        if row is None or row[3] not in environments:
+            raise RowError(f"has figures of run {number}, and not the run or its environment")
+        name, created, commit, environment, hashes = row
+        judged = {what: sha[:12] for what, sha in names_of(hashes or "{}").items()}
+        visits[number] = Visit(number, str(name), str(created), str(commit), {**judged, **environments[environment]})
     return visits
 
 
 def _series(row: SeriesRow, values: Sequence[tuple[int, float | None, str]], visits: Mapping[int, Visit]) -> Series:
-    points = tuple(
-        Point(visits[run], math.nan if value is None else value, tuple(json.loads(samples)))
-        for run, value, samples in values
-    )
-    found = Series(*row[1:7], better=Better(row[7]), points=points)
+    points = tuple(Point(visits[run], number_of(value), samples_of(samples)) for run, value, samples in values)
+    found = Series(*row[1:7], better=better_of(row[7]), points=points)
     return replace(found, steps=marked_steps(found))
 
 
@@ -161,7 +163,7 @@ def _judged(rows: Iterable[tuple[int, str, str, str]], visits: Mapping[int, Visi
 
 
 def _notes(visits: Iterable[Visit], series: Sequence[Series]) -> tuple[str, ...]:
-    notes = list(_machine_notes(series))
+    notes = [*_machine_notes(series), *absence_notes(series)]
     late = [(before, after) for before, after in pairwise(visits) if _moment(after) < _moment(before)]
     if late:
         before, after = late[-1]

@@ -36,6 +36,8 @@ SMALLEST_SHARE = 1e-3
 _WINDOWS = (5, 8, 12, 20, 40)
 _NORMAL_MAD = 1.4826  # Standard deviations in a median absolute deviation of normal values.
 _CLIP = 3.0
+_MAX_OUTLIERS = 0.15  # Of differences; one run in 20 makes 0.1.
+_MAX_MOVES = 2  # Of a figure that hardly ever moves: a blip's two, or two steps that are not found yet.
 _LIKELY = 2.0  # In logarithms of likelihood, Laplace: where else a step may lie, at about 95 %.
 _TIED_FROM = 30  # Fewer runs do not tell how alike neighbours are.
 _MAX_TIE = 0.7
@@ -112,10 +114,10 @@ def _split(series: Floats, start: int, end: int) -> list[int]:
     if part.size < 2 * MIN_RUNS or np.ptp(part) == 0:
         return []
     found = _clearest(part)
-    place = _settled(part, found)
-    if not found.contrast or found.contrast < THRESHOLD * _noise(part, place):
+    if not found.contrast:
         return []
-    if abs(found.after - found.before) <= SMALLEST_SHARE * max(abs(found.before), abs(found.after)):
+    place = _settled(part, found)
+    if not _stands_out(part, found, place):
         return []
     middle = start + place
     # Fewer runs than a level takes may be outliers: what they hide is looked for without them.
@@ -124,6 +126,15 @@ def _split(series: Floats, start: int, end: int) -> list[int]:
     if place > part.size - MIN_RUNS:
         return _split(series, start, middle)
     return [*_split(series, start, middle), middle, *_split(series, middle, end)]
+
+
+def _stands_out(part: Floats, found: _Contrast, place: int) -> bool:
+    """Whether a contrast exceeds the noise, and more than equal engines differ by."""
+    has_states = _has_states(part, place)
+    contrast = min(found.contrast, _mean_contrast(part, found)) if has_states else found.contrast
+    if contrast < THRESHOLD * _noise(part, place, has_states=has_states):
+        return False
+    return abs(found.after - found.before) > SMALLEST_SHARE * max(abs(found.before), abs(found.after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,29 +180,54 @@ def _side(part: Floats) -> list[tuple[Floats, Floats]]:
     return [*found, (sizes, medians)]
 
 
-def _noise(part: Floats, place: int) -> float:
+def _noise(part: Floats, place: int, *, has_states: bool) -> float:
     """Return the standard deviation of one run, widened by how alike neighbours are; a step at ``place`` adds nothing.
 
     Of an autoregression the variance of differences over two runs is ``1 + tie`` times that over one, and that of a
     level's mean is wider by ``(1 + tie) / (1 - tie)``.
     """
-    variance = _spread(part, place, 1) ** 2
+    variance = _spread(_differences(part, place, 1), has_states=has_states) ** 2
     if not variance:
         return 0.0
     tie = 0.0
     if part.size >= _TIED_FROM:
         # The ratio itself is uncertain by some 1 / sqrt(n): below that neighbours count as free.
-        tie = _spread(part, place, 2) ** 2 / variance - 1 - 1 / np.sqrt(part.size)
+        over_two = _spread(_differences(part, place, 2), has_states=has_states)
+        tie = over_two**2 / variance - 1 - 1 / np.sqrt(part.size)
     tie = float(np.clip(tie, 0.0, _MAX_TIE))
     return float(np.sqrt(variance / 2 * (1 + tie)) / (1 - tie))
 
 
-def _spread(part: Floats, place: int, lag: int) -> float:
-    """Return the root mean square of differences over ``lag`` runs, outliers clipped."""
-    sides = (side[lag:] - side[:-lag] for side in (part[:place], part[place:]) if side.size > lag)
-    differences = np.concatenate(list(sides))
-    limit = _CLIP * _NORMAL_MAD * float(np.median(np.abs(differences)))
+def _differences(part: Floats, place: int, lag: int) -> Floats:
+    """Return differences over ``lag`` runs, none across a place."""
+    return np.concatenate([side[lag:] - side[:-lag] for side in (part[:place], part[place:]) if side.size > lag])
+
+
+def _limit(differences: Floats) -> float:
+    """Return what a difference may be without being that of an outlier."""
+    return _CLIP * _NORMAL_MAD * float(np.median(np.abs(differences)))
+
+
+def _spread(differences: Floats, *, has_states: bool) -> float:
+    """Return the root mean square of differences, outliers clipped unless they are a state of the series."""
+    limit = np.inf if has_states else _limit(differences)
     return float(np.sqrt(np.mean(np.square(np.clip(differences, -limit, limit)))))
+
+
+def _has_states(part: Floats, place: int) -> bool:
+    """Whether runs are far off too often for outliers: a clock with two states, a count that is 0 on most nights."""
+    differences = _differences(part, place, 1)
+    limit = _limit(differences)
+    far = int(np.count_nonzero(np.abs(differences) > limit))
+    return far > (_MAX_OUTLIERS * differences.size if limit else _MAX_MOVES)
+
+
+def _mean_contrast(part: Floats, found: _Contrast) -> float:
+    """Return a contrast by means: which of two states has more runs decides a median, and says little of the level."""
+    before = part[found.place - found.runs_before : found.place]
+    after = part[found.place : found.place + found.runs_after]
+    weight = np.sqrt(before.size * after.size / (before.size + after.size))
+    return float(abs(after.mean() - before.mean()) * weight)
 
 
 def _costs(part: Floats, start: int, end: int, before: float, after: float) -> Floats:

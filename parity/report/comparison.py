@@ -22,6 +22,7 @@ _VERDICTS = {0: Verdict.PASS, 1: Verdict.FAIL, 2: Verdict.ERROR}
 _CHANGED_NOTE = "Worse, better or changed by more than allowed; what the case file allows does not count here."
 _EVERY_NOTE = "Every figure of both sides. What moved and stayed within what is allowed is no change."
 _WORDS = {0: "nothing got worse", 1: "something got worse", 2: "nothing could be compared"}
+_BROKEN = "the new side could not judge everything"
 _ORDER = {
     direction: rank
     for rank, direction in enumerate(
@@ -50,7 +51,7 @@ def verdict_line(found: Comparison) -> str:
         "variants new": sum(pair.direction is Direction.NEW for pair in found.pairs),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no variant on both sides"
-    return f"{_WORDS[found.exit_code]}: {told}"
+    return f"{_BROKEN if found.is_broken else _WORDS[found.exit_code]}: {told}"
 
 
 def changes_table(found: Comparison, *, all_figures: bool = False) -> Table:
@@ -115,9 +116,11 @@ def facts_table(found: Comparison) -> Table:
 
 def notes_of(found: Comparison) -> list[str]:
     """Return what a reader should know: models that differ, checks that were not made, layers that slowed."""
-    lines = []
+    sides = (("base", found.base), ("new", found.new))
+    lines = [f"the {name} run was interrupted, so more may be missing" for name, side in sides if not side.is_complete]
     for pair in found.pairs:
         place = f"{pair.case} / {pair.label}"
+        lines += [f"{place}: could not be judged on the new side: {told}" for told in pair.broken]
         lines += [f"{place}: {note}" for note in pair.notes]
         if pair.not_looked_at:
             lines.append(f"{place}: not measured on the new side: {', '.join(pair.not_looked_at)}")
@@ -202,6 +205,7 @@ def comparison_json(found: Comparison) -> str:
         "base": {"name": found.base.name, "facts": found.base.facts},
         "new": {"name": found.new.name, "facts": found.new.facts},
         "exit_code": found.exit_code,
+        "is_complete": {"base": found.base.is_complete, "new": found.new.is_complete},
         "pairs": [_pair_json(pair) for pair in found.pairs],
     }
     return json.dumps(content, allow_nan=False)
@@ -216,6 +220,7 @@ def _pair_json(pair: Pair) -> dict[str, object]:
         "is_regression": pair.is_regression,
         "not_looked_at": pair.not_looked_at,
         "notes": pair.notes,
+        "broken": pair.broken,
         "slower_layers": [asdict(part) for part in pair.slow.parts],
         "changes": [_change_json(change) for change in pair.changes],
     }

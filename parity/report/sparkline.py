@@ -41,6 +41,7 @@ def _height(value: float, low: float, high: float) -> int:
     top = len(BLOCKS) - 1
     if math.isinf(value):
         return top if value > 0 else 0
+    # Halves, since the largest numbers lie further apart than a number can say; those of the smallest are alike.
+    span = high / 2 - low / 2
     # A figure that never moved is drawn in the middle, as neither low nor high.
-    # Halves, since the largest numbers lie further apart than a number can say.
-    return round(top * ((value / 2 - low / 2) / (high / 2 - low / 2))) if high > low else top // 2
+    return round(top * ((value / 2 - low / 2) / span)) if span > 0 else top // 2

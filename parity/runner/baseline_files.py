@@ -54,6 +54,8 @@ def unused_parts(case: Case) -> Iterator[str]:
         gone = [key for key in sorted(found.variants) if key.rpartition("@")[0] not in names]
         if gone:
             yield f"{relative_path(file)}: has {', '.join(gone)}, and the case has no such variant"
+        if case.decoding is None and any("decoded" in figures.figures for figures in found.variants.values()):
+            yield f"{relative_path(file)}: has figures of decoded results, and the case has no [decode]"
 
 
 def accepted_batches(case: Case, machine: str, label: str) -> tuple[int, ...]:

@@ -95,12 +95,18 @@ class MeasuredCase:
         Raises
         ------
         BaselineError
-            The runs are of several models.
+            The runs are of several models, or judged outputs on several feeds.
         """
         records = [record for run in self.runs for record in run.cases if record.name == self.case.name]
         if len({record.model_sha256 for record in records}) > 1:
             raise BaselineError(f"{self.case.name}: the runs are of different models; expected runs of one")
+        judged = [run for run in self.runs if any(self._is_of_feeds(outcome) for outcome in run.outcomes)]
+        if len({record.feeds_sha256 for run in judged for record in run.cases if record in records}) > 1:
+            raise BaselineError(f"{self.case.name}: the runs are of different feeds; expected runs of the same")
         return max(records, key=lambda record: record.feed_count, default=None)
+
+    def _is_of_feeds(self, outcome: Outcome) -> bool:
+        return outcome.case == self.case.name and outcome.check not in {CHECK, "latency"}
 
     def accept_command(self, label: str) -> str:
         """Return the command that accepts a variant's figures."""
@@ -112,14 +118,18 @@ class MeasuredCase:
 
 
 def require_measured(measured: Sequence[MeasuredCase], names: Sequence[str]) -> None:
-    """Check that saved runs judged every case.
+    """Check that saved runs judged every case, each run on its own.
 
     Raises
     ------
     BaselineError
-        One is in none of them: it was not judged, or was called otherwise then.
+        A case is in none of them: it was not judged, or was called otherwise then. Or two of them are one run, whose
+        measurement of latency would count as two that were started anew.
     """
     for one in measured:
+        keys = [run.id for run in one.runs if run.id]
+        if len(set(keys)) < len(keys):
+            raise BaselineError(f"{', '.join(names)}: are one run, given twice; name each run once")
         if not one.labels():
             known = ", ".join(dict.fromkeys(o.case for run in one.runs for o in run.outcomes)) or "none"
             raise BaselineError(

@@ -94,7 +94,7 @@ class BaselineLatency:
         ParityError
             As ``run_latency``.
         """
-        batches = {label: self._accepted(measured, label) for label in labels}
+        batches = {label: self.accepted(measured, label) for label in labels}
         missing = {
             label: sizes
             for label, sizes in batches.items()
@@ -114,7 +114,8 @@ class BaselineLatency:
         return replace(measured, runs=(*measured.runs, run))
 
     @staticmethod
-    def _accepted(measured: MeasuredCase, label: str) -> tuple[int, ...]:
+    def accepted(measured: MeasuredCase, label: str) -> tuple[int, ...]:
+        """Return the batch sizes whose latency was accepted of a variant on this machine."""
         try:
             return accepted_batches(measured.case, measured.machine_of(label).key, label)
         except BaselineError:

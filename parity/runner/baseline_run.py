@@ -32,7 +32,7 @@ class UpdateSettings:
     Attributes
     ----------
     wants_latency
-        None measures it where the case has a ``[latency]`` table, and not on the CPU.
+        None measures it where it was accepted before, and where the case has a ``[latency]`` table, not on the CPU.
     measurement_count
         Separately started measurements of latency.
     replaces
@@ -42,6 +42,11 @@ class UpdateSettings:
     wants_latency: bool | None = None
     measurement_count: int = 1
     replaces: bool = False
+
+    @property
+    def keeps_latency(self) -> bool:
+        """Whether a latency that was accepted before stays one that is judged."""
+        return self.wants_latency is not False and not self.replaces
 
     def latency_labels(self, case: Case, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the variants whose latency is measured."""
@@ -87,11 +92,11 @@ def _checked(measured: MeasuredCase, latency: BaselineLatency) -> Iterator[Outco
 
 
 def _updated(measured: MeasuredCase, latency: BaselineLatency, update: UpdateSettings) -> Iterator[Outcome]:
-    labels = update.latency_labels(measured.case, _judged(measured))
-    # Where the case has budgets, the run has timed it already.
-    labels = tuple(label for label in labels if not measured.figures_of(label).latency)
+    batches = _to_be_timed(measured, latency, update)
+    labels, sizes = tuple(batches), sorted({size for found in batches.values() for size in found})
+    count = update.measurement_count if labels else 0
     try:
-        runs = tuple(latency.measure(measured.case, labels) for _ in range(update.measurement_count if labels else 0))
+        runs = tuple(latency.measure(measured.case, labels, sizes) for _ in range(count))
     except RunError:
         raise
     except ParityError as error:
@@ -100,6 +105,23 @@ def _updated(measured: MeasuredCase, latency: BaselineLatency, update: UpdateSet
     yield from _latency_outcomes(runs)
     measured = replace(measured, runs=(*measured.runs, *runs))
     yield from update_baselines(measured, replaces=update.replaces)
+
+
+def _to_be_timed(
+    measured: MeasuredCase, latency: BaselineLatency, update: UpdateSettings
+) -> dict[str, tuple[int, ...]]:
+    """Return the variants whose latency is measured, with the batch sizes at which it was accepted before."""
+    labels = _judged(measured)
+    wanted = update.latency_labels(measured.case, labels)
+    found = {}
+    for label in labels:
+        # What nobody measures again would be judged no more, as soon as another figure of its engine moves.
+        accepted = latency.accepted(measured, label) if update.keeps_latency else ()
+        # Where the case has budgets, the run has timed it already.
+        timed = measured.figures_of(label).latency.keys()
+        if (label in wanted and not timed) or not set(accepted) <= timed:
+            found[label] = accepted
+    return found
 
 
 def _judged(measured: MeasuredCase) -> tuple[str, ...]:

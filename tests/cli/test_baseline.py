@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tiny_cases import write_matmul_case
+from tests.unit.tiny_case import make_model, write_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +125,13 @@ def test_a_failing_variant_is_accepted_with_a_warning(run_parity: RunParity, tmp
     checked = run_parity("run", "hot", "--baseline", "check", "--no-diagnosis", cwd=tmp_path)
     assert checked.returncode == 1
     assert "1 fail, 3 pass" in checked.stdout
+
+
+def test_data_that_shows_nothing_is_accepted_with_a_warning(run_parity: RunParity, tmp_path: Path) -> None:
+    write_case(tmp_path / "dead", model=make_model(scale=0.0))
+    made = run_parity("baseline", "update", "dead", cwd=tmp_path)
+    assert made.returncode == 0
+    assert "dead / fp16@onnxruntime / outputs: was inconclusive, and is accepted as it is" in made.stderr
 
 
 def test_two_runs_are_compared(run_parity: RunParity, case: Path, tmp_path: Path) -> None:

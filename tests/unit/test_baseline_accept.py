@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from parity.baseline.accept import accept
 from parity.baseline.model import KEPT_MEASUREMENTS, Baseline, VariantFigures
 from tests.accepted import KEY, baseline, series, variant
@@ -23,8 +25,35 @@ def test_a_run_that_agrees_adds_its_measurement() -> None:
     known, new = baseline(variant(latency=series(1.0))), baseline(variant(60.3, latency=series(1.01)))
     found = accept(known, new, {})
     assert medians(found.baseline) == [1.0, 1.01]
-    assert found.baseline.variants[KEY].figures["outputs"]["y"]["sqnr_db"] == 60.3
     assert found.notes == {KEY: "agrees; latency measurements: 2"}
+
+
+def test_a_figure_that_agrees_keeps_its_accepted_value_so_that_small_steps_do_not_add_up() -> None:
+    known = baseline(variant(60.0))
+    for step in range(1, 6):
+        found = accept(known, baseline(variant(60.0 - 0.9 * step)), {})
+        if step > 1:
+            assert "replaced, because of outputs y sqnr_db 60 -> 58.2 dB, worse" in found.notes[KEY]
+            return
+        known = found.baseline
+        assert known == baseline(variant(60.0))
+    pytest.fail("0.9 dB at a time was never more than 1 dB")
+
+
+def test_a_smaller_engine_a_new_figure_and_a_build_time_take_the_new_value() -> None:
+    new = variant(60.3, headroom=0.5)
+    new.figures["engine"][""] |= {"size_bytes": 500_000.0, "build_s": 1.0, "device_memory_bytes": 1_900_000.0}
+    found = accept(baseline(variant(60.0)), baseline(new), {}).baseline.variants[KEY].figures
+    assert found["outputs"]["y"] == {"sqnr_db": 60.0, "headroom": 0.5}
+    assert found["engine"][""] == {"size_bytes": 500_000.0, "build_s": 1.0, "device_memory_bytes": 2_000_000.0}
+
+
+def test_a_latency_that_was_another_engines_and_was_not_measured_again_is_told() -> None:
+    known = baseline(variant(60.0, latency=series(1.0)))
+    told = "; latency is judged no more at batch 64: measure it with --latency"
+    assert accept(known, baseline(variant(50.0)), {}).notes[KEY].endswith(told)
+    assert accept(known, replace(baseline(variant(60.0)), model_sha256="other"), {}).notes[KEY].endswith(told)
+    assert told not in accept(known, baseline(variant(60.1)), {}).notes[KEY]
 
 
 def test_the_last_eight_measurements_are_kept() -> None:

@@ -57,6 +57,12 @@ def test_better_one_way_is_worse_the_other_way(old: float, new: float) -> None:
     assert back.is_significant == there.is_significant
 
 
+@pytest.mark.parametrize("name", ["headroom", "mismatch_count", "corner_shift_max"])
+def test_a_share_of_infinity_allows_nothing(name: str) -> None:
+    for old, new in ((math.inf, 3.0), (math.inf, -math.inf), (3.0, math.inf)):
+        assert only(variant(**{name: old}), variant(**{name: new}), name).is_significant
+
+
 def test_a_nan_that_was_none_is_worse() -> None:
     assert only(variant(60.0), variant(math.nan), "sqnr_db").is_regression
 

@@ -108,6 +108,54 @@ reason = "itself"
     }
 
 
+@pytest.mark.parametrize("where", ["tensort", "", "tensorrt-8", "cuda", "onnxruntime-8.6", "onnxrt*"])
+@pytest.mark.parametrize("key", ["variant", "to"])
+def test_a_budget_that_no_run_would_ever_judge_is_a_mistake(tmp_path: Path, key: str, where: str) -> None:
+    names = {"variant": "fp16", "to": "fp32"}
+    names[key] += f"@{where}"
+    text = f"""
+[[latency.budgets]]
+variant = "{names["variant"]}"
+max_ratio = 0.5
+to = "{names["to"]}"
+reason = "r"
+"""
+    [found] = mistakes(tmp_path, text)
+    assert found.startswith(f"latency.budgets[0].{key}: behind @ expected one of onnxruntime, onnxruntime-cuda")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-8.6", "tensorrt-10.16-gpu1"),
+        *("*", "tensorrt*", "tensorrt-10.*", "onnxruntime-*"),
+    ],
+)
+def test_a_budget_may_name_every_place_that_a_variant_runs_at(tmp_path: Path, where: str) -> None:
+    text = f'[[latency.budgets]]\nvariant = "fp16@{where}"\nmax_median_ms = 1\nreason = "r"\n'
+    assert loaded(tmp_path, text).budgets[0].variant == f"fp16@{where}"
+
+
+@pytest.mark.parametrize(
+    ("variant", "to", "is_itself"),
+    [
+        ("fp32@onnxruntime", "fp32", True),
+        ("fp32*", "fp32", True),
+        ("fp32@tensorrt-8.6", "fp32@tensorrt-8.6", True),
+        ("fp32", "fp32@onnxruntime", False),
+        ("fp32@tensorrt", "fp32@onnxruntime", False),
+        ("fp*", "fp32", False),
+    ],
+)
+def test_a_variant_is_no_multiple_of_itself(tmp_path: Path, variant: str, to: str, is_itself: bool) -> None:
+    text = f'[[latency.budgets]]\nvariant = "{variant}"\nmax_ratio = 0.5\nto = "{to}"\nreason = "r"\n'
+    if is_itself:
+        [found] = mistakes(tmp_path, text)
+        assert "is the judged variant itself" in found
+    else:
+        assert loaded(tmp_path, text).budgets
+
+
 @pytest.mark.parametrize("text", ["latency = 3\n", "[latency]\nbudgets = 3\n", "[latency]\nbudgets = [3]\n"])
 def test_what_is_no_table_is_told(text: str, tmp_path: Path) -> None:
     whole = f"{text}{CASE_FILE}" if text.startswith("latency =") else f"{CASE_FILE}{text}"

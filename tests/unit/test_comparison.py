@@ -6,6 +6,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,7 @@ from parity.baseline.files import save
 from parity.baseline.sides import Side, load_side
 from parity.errors import BaselineError, RunError
 from parity.report.comparison import comparison_html, comparison_json, comparison_markdown, print_comparison
+from parity.verdict import Verdict
 from tests.accepted import (
     GPU_HOST,
     LABEL,
@@ -30,6 +32,9 @@ from tests.accepted import (
     variant,
 )
 from tests.run_examples import save as save_run
+
+if TYPE_CHECKING:
+    from parity.results import Outcome
 
 NEWER = "fp16@tensorrt-10.16"
 SLOW = (("conv1", 0.9), ("relu1", 0.3), ("conv2", 0.6))
@@ -168,6 +173,67 @@ def test_a_check_that_was_not_made_is_told_and_is_no_regression(compared) -> Non
     assert "not measured on the new side: latency" in text_of(found)
 
 
+def crashed(outcome: Outcome, **more) -> Outcome:
+    return replace(outcome, verdict=Verdict.ERROR, headline="the worker ended", tensors=(), engine=None, **more)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ([crashed(outputs_outcome()), latency_outcome(measurement(1.0))], "outputs: the worker ended"),
+        ([crashed(outputs_outcome())], "outputs: the worker ended"),
+        ([crashed(outputs_outcome(label=NEWER))], "outputs: the worker ended"),
+        ([crashed(outputs_outcome(label=""), check="case")], "case: the worker ended"),
+    ],
+    ids=["beside a check that was made", "the whole variant", "the whole variant of another release", "the case"],
+)
+def test_what_the_new_side_could_not_judge_is_broken_and_never_equal_nor_worse(
+    compared, broken: list[Outcome], told: str
+) -> None:
+    judged = [outputs_outcome(), latency_outcome(measurement(1.0))]
+    found = compared(judged, broken)
+    assert found.exit_code == 2
+    shown = text_of(found)
+    assert f"could not be judged on the new side: {told}" in shown
+    assert "the new side could not judge everything" in shown
+    assert told in json.loads(comparison_json(found))["pairs"][0]["broken"]
+
+
+def test_what_neither_side_could_judge_is_nothing_new(compared) -> None:
+    both = [crashed(outputs_outcome()), latency_outcome(measurement(1.0))]
+    assert compared(both, both).exit_code == 0
+
+
+def test_an_interrupted_run_is_told_and_its_missing_variants_are_no_regression(tmp_path) -> None:
+    whole = side(outputs_outcome(), outputs_outcome(label="int8@tensorrt-8.6"), tmp_path=tmp_path, name="a")
+    half = side(outputs_outcome(), tmp_path=tmp_path, name="b", is_complete=False)
+    found = compare_sides(whole, half)
+    assert found.exit_code == 2
+    assert "the new run was interrupted, so more may be missing" in text_of(found)
+    assert compare_sides(half, whole).exit_code == 0
+    assert "the base run was interrupted" in text_of(compare_sides(half, whole))
+
+
+def test_other_feeds_and_another_case_file_are_told_where_they_decide_a_figure(tmp_path) -> None:
+    def with_case(name: str, *outcomes: Outcome, **hashes: str) -> Side:
+        run = gpu_run(*outcomes)
+        return side(*outcomes, tmp_path=tmp_path, name=name, cases=(replace(run.cases[0], **hashes),))
+
+    base = with_case("a", outputs_outcome(), latency_outcome(measurement(1.0)))
+    other = {"feeds_sha256": "ff", "case_file_sha256": "ee"}
+    shown = text_of(compare_sides(base, with_case("b", outputs_outcome(), **other)))
+    assert "the feeds differ: sha256 cc, now ff" in shown
+    assert "the case file differs: sha256 bb, now ee" in shown
+    assert "differ" not in text_of(compare_sides(base, with_case("c", latency_outcome(measurement(1.0)), **other)))
+
+
+def test_a_disturbed_latency_is_told_on_either_side(compared) -> None:
+    quiet, shared = latency_outcome(measurement(1.0)), latency_outcome(measurement(1.4, 64, "shared: 2 processes"))
+    found = compared([quiet], [shared])
+    assert "latency was disturbed on the new side: batch 64 (shared: 2 processes)" in text_of(found)
+    assert "disturbed on the base side: batch 64" in text_of(compare_sides(found.new, found.base))
+
+
 def test_sides_that_share_nothing_are_exit_code_2(compared) -> None:
     found = compared([outputs_outcome()], [replace(outputs_outcome(), case="other")])
     assert found.exit_code == 2
@@ -207,6 +273,9 @@ def test_what_is_no_side_is_told(tmp_path) -> None:
     with pytest.raises(BaselineError, match="cannot be read"):
         load_side(tmp_path / "missing.json")
     (tmp_path / "a.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match="is not a saved run"):
+        load_side(tmp_path)
+    (tmp_path / "a.json").write_text("[" * 100_000, encoding="utf-8")
     with pytest.raises(RunError, match="is not a saved run"):
         load_side(tmp_path)
     (tmp_path / "a.json").write_text('{"machine": "x", "format_version": 9}', encoding="utf-8")

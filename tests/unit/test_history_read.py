@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +24,10 @@ from parity.report.history import change_text, history_json, print_history, valu
 from parity.report.history_page import history_html
 from parity.report.sparkline import ASCII, BLOCKS, sparkline
 from tests.history_runs import latency_outcome, night, nights
-from tests.run_examples import FAILING, attack_everywhere, make_run
+from tests.run_examples import FAILING, PASSING, attack_everywhere, make_run
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from parity.history.model import Marked
     from parity.results import Run
@@ -108,6 +113,26 @@ def test_machines_are_series_of_their_own_and_where_one_ends_is_told(tmp_path: P
     assert "no step is looked for between them" in note
 
 
+def absences(folder: Path, kinds: str) -> list[str]:
+    """Return what is told of a night for each letter: ``b`` gives outputs and latency, ``o`` and ``l`` one of them."""
+    outputs, latency = replace(PASSING, variant="fp16@tensorrt-8.6"), latency_outcome(1.0)
+    given = {"b": (outputs, latency), "o": (outputs,), "l": (latency,)}
+    runs = [night(number, *given[kind]) for number, kind in enumerate(kinds)]
+    notes = read_history(remembered(folder, *runs), Asked("shapes")).notes
+    return [note for note in notes if "not in the newest" in note]
+
+
+def test_a_figure_that_runs_give_no_more_is_told_with_how_old_its_latest_is(tmp_path: Path) -> None:
+    [note] = absences(tmp_path, "bbbbooo")
+    assert note.startswith("fp16@tensorrt latency batch 8 median_ms and 4 more of this variant: not in the newest 3")
+    assert note.endswith("(2026-01-04T03:00:00+00:00)")
+
+
+@pytest.mark.parametrize("kinds", ["bbbboo", "ololololol", "bbooobbbooooo", "llooo"])
+def test_figures_that_not_every_run_measures_are_not_missed(tmp_path: Path, kinds: str) -> None:
+    assert absences(tmp_path, kinds) == []
+
+
 def test_the_order_is_that_of_arrival_and_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
     first, second = night(1, latency_outcome(1.0)), night(2, latency_outcome(2.0))
     late = replace(second, created="2019-01-01T00:00:00+00:00")
@@ -161,6 +186,26 @@ def test_a_missing_file_a_damaged_one_and_an_empty_one_are_sentences(tmp_path: P
     (tmp_path / "empty.db").touch()
     with pytest.raises(HistoryError, match="is empty"):
         read_history(tmp_path / "empty.db", Asked("shapes"))
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    # Not below pytest's own folder, which other users may not enter: root is one of them here.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        append_run(folder / "history.db", night(0))
+        folder.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        yield folder
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_a_history_in_a_folder_that_takes_no_file_is_read(read_only_folder: Path) -> None:
+    assert read_history(read_only_folder / "history.db", Asked("shapes")).run_count == 1
 
 
 def test_the_terminal_has_a_line_a_figure_with_trend_latest_and_step(tmp_path: Path) -> None:
@@ -250,6 +295,35 @@ def test_a_sparkline_has_a_sign_for_each_of_the_newest_values(values: list[float
     assert set(line) <= set((BLOCKS if encoding == "utf-8" else ASCII) + "?")
 
 
+def test_a_sparkline_of_the_smallest_numbers_is_drawn() -> None:
+    assert len(sparkline([0.0, 5e-324], "utf-8")) == 2
+
+
 def test_a_sparkline_rises_with_its_values() -> None:
     assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == BLOCKS
     assert sparkline([math.inf, math.nan, 1.0, -math.inf]) == f"{BLOCKS[-1]}?{BLOCKS[3]}{BLOCKS[0]}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE environment SET facts = '{bad'",
+        "UPDATE environment SET facts = '[1]'",
+        "UPDATE environment SET facts = x'ff00fe'",
+        "UPDATE series SET better = 'sideways'",
+        "UPDATE value SET samples = '{'",
+        "UPDATE value SET samples = '[\"a\"]'",
+        "UPDATE value SET value = 'abc'",
+        "UPDATE judged SET hashes = '{\"feeds\": 3}'",
+        "UPDATE run SET name = CAST(x'ff41' AS TEXT)",
+        "DELETE FROM run",
+        "DELETE FROM environment",
+        "DROP TABLE value",
+    ],
+)
+def test_what_no_run_wrote_is_a_sentence_that_says_what_to_do(tmp_path: Path, statement: str) -> None:
+    file = remembered(tmp_path, *nights(SLOWED))
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement)
+    with pytest.raises(HistoryError, match=r"history\.db: .*restore it from a copy, or move it away"):
+        read_history(file, Asked("shapes"))

@@ -45,6 +45,20 @@ def test_of_200_series_of_noise_few_show_a_step(noise, allowed: int, count: int)
     assert found <= allowed
 
 
+@pytest.mark.parametrize(
+    ("series", "allowed"),
+    [
+        (lambda generator: generator.poisson(0.3, 200).astype(float), 5),
+        (lambda generator: np.where(generator.random(200) < 0.07, 1.01, 1.0), 8),
+        (lambda g: 1 + 0.08 * (g.random(200) < 0.1) + 0.003 * g.standard_normal(200), 18),
+    ],
+    ids=["a count that is mostly 0", "a figure that is mostly one value", "a clock with a rare second state"],
+)
+def test_what_is_off_again_and_again_is_no_step(series, allowed: int) -> None:
+    generator = np.random.default_rng(11)
+    assert sum(bool(find_steps(series(generator))) for _ in range(100)) <= allowed
+
+
 @pytest.mark.parametrize(("before", "behind", "least"), [(20, 3, 85), (20, 5, 95), (60, 5, 95), (8, 4, 75)])
 def test_a_step_of_10_percent_in_noise_of_2_is_found_after_few_runs(before: int, behind: int, least: int) -> None:
     generator = np.random.default_rng(7)

@@ -12,6 +12,7 @@ from parity.backends.nvml import Blind
 from parity.backends.onnxruntime import OnnxRuntimeBackend
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.baseline.files import baseline_file, baseline_files, load, save
+from parity.baseline.model import VariantFigures
 from parity.case.loader import load_case
 from parity.errors import BackendError, BaselineError
 from parity.runner import JudgeSettings, RunSettings
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.backends import Backend, TensorRTSettings
+    from parity.baseline.model import Baseline
     from parity.case import Case
     from parity.results import Outcome, Run
 
@@ -135,6 +137,32 @@ def test_variants_that_were_not_accepted_with_latency_are_not_timed(tiny: Path) 
     assert of(judge(tiny, BaselineMode.CHECK), "latency") == {}
 
 
+def only_file(folder: Path) -> Baseline:
+    [file] = baseline_files(folder)
+    return load(file)
+
+
+def test_an_update_keeps_judging_a_latency_that_was_accepted_also_of_an_engine_that_changed(tiny: Path) -> None:
+    where = {"backends": ("tensorrt",), "variants": ("fp16",)}
+    judge(tiny, BaselineMode.UPDATE, UpdateSettings(wants_latency=True), **where)
+    [file] = baseline_files(tiny)
+    accepted = load(file)
+    known = accepted.variants["fp16@tensorrt"]
+    figures = known.figures | {"outputs": {"logits": {"sqnr_db": 1.0}}}
+    sizes = {1: known.latency[2], 2: known.latency[2]}
+    save(replace(accepted, variants={"fp16@tensorrt": replace(known, figures=figures, latency=sizes)}), file)
+    run = judge(tiny, BaselineMode.UPDATE, **where)
+    assert "replaced, because of" in of(run)["fp16"].headline
+    assert set(only_file(tiny).variants["fp16@tensorrt"].latency) == {1, 2}
+
+
+@pytest.mark.parametrize("update", [UpdateSettings(wants_latency=False), UpdateSettings(replaces=True)], ids=str)
+def test_who_wants_no_latency_or_drops_all_is_not_made_to_measure_it(tiny: Path, update: UpdateSettings) -> None:
+    where = {"backends": ("tensorrt",), "variants": ("fp16",)}
+    judge(tiny, BaselineMode.UPDATE, UpdateSettings(wants_latency=True), **where)
+    assert of(judge(tiny, BaselineMode.UPDATE, update, **where), "latency") == {}
+
+
 def test_a_broken_variant_is_told_and_the_others_are_judged(tiny: Path) -> None:
     judge(tiny, BaselineMode.UPDATE)
     case_file = tiny / "case.toml"
@@ -206,6 +234,14 @@ def test_a_baseline_of_a_variant_that_is_gone_fails(shapes: Case) -> None:
     assert "has gone@tensorrt, and the case has no such variant" in stale.headline
 
 
+def test_decoded_results_that_were_accepted_and_are_looked_at_no_more_fail(shapes: Case) -> None:
+    decoded = VariantFigures({"decoded": {"": {"matched_share": 1.0}}})
+    accepted(shapes, variants={KEY: decoded})
+    stale = check_unused(replace(shapes, decoding=None))
+    assert stale is not None
+    assert "has figures of decoded results, and the case has no [decode]" in stale.headline
+
+
 def test_a_run_without_a_figure_is_not_accepted(shapes: Case) -> None:
     [outcome] = updated(shapes, gpu_run(replace(outputs_outcome(), tensors=(), engine=None)))
     assert outcome.verdict is Verdict.ERROR
@@ -236,6 +272,25 @@ def test_runs_of_two_machines_or_models_are_told_apart(shapes: Case) -> None:
     other = replace(one, cases=(replace(one.cases[0], model_sha256="another"),))
     [outcome] = updated(shapes, one, other)
     assert "different models" in outcome.message
+
+
+def test_runs_that_judged_other_feeds_are_told_and_not_mixed(shapes: Case) -> None:
+    whole, limited = gpu_run(outputs_outcome(60.0)), gpu_run(outputs_outcome(70.0))
+    limited = replace(limited, cases=(replace(limited.cases[0], feeds_sha256="ff", feed_count=1),))
+    [outcome] = updated(shapes, whole, limited)
+    assert (outcome.verdict, baseline_files(shapes.folder)) == (Verdict.ERROR, ())
+    assert "the runs are of different feeds" in outcome.message
+    # Latency is measured on the first feed, whatever the others are.
+    timed = replace(limited, outcomes=(latency_outcome(measurement(1.0)),))
+    assert updated(shapes, whole, timed)[0].verdict is Verdict.PASS
+
+
+def test_a_saved_run_that_is_given_twice_is_no_second_measurement(shapes: Case) -> None:
+    one, copied, other = (replace(gpu_run(latency_outcome(measurement(1.0))), id=name) for name in "aab")
+    for runs in ((one, other), (replace(one, id=""), replace(other, id=""))):
+        require_measured([MeasuredCase(shapes, runs)], ["x", "y"])
+    with pytest.raises(BaselineError, match="x, y: are one run, given twice"):
+        require_measured([MeasuredCase(shapes, (one, copied))], ["x", "y"])
 
 
 def test_saved_runs_are_separately_started_measurements(shapes: Case) -> None:

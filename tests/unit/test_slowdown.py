@@ -74,3 +74,9 @@ def test_what_is_no_measurement_is_refused(broken: list[list[float]]) -> None:
         compare(broken, [[1.0]])
     with pytest.raises(ValueError, match="measurement"):
         compare([[1.0]], broken)
+
+
+def test_readings_as_far_apart_as_floats_go_are_compared() -> None:
+    assert compare([[1e-300], [1e300]], [[1.0]]).noise > 1e6
+    assert compare([[1e-300]] * 8, [[1e300]]).ratio > 1e300
+    assert 0 < compare([[1e300]] * 8, [[1e-300]]).ratio < 1e-300
