@@ -8,14 +8,20 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from importlib.machinery import PathFinder
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from parity.errors import BackendError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+THREADS_VARIABLE = "PARITY_THREADS"
+"""The environment variable that limits ONNX Runtime's threads: processes side by side do not share cores well."""
 
 REPORTED_PACKAGES = (
     "trt-parity",
@@ -110,6 +116,27 @@ def gpu_count(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
         return sum(1 for _ in driver.iterdir())
     except OSError:
         return 0
+
+
+def thread_limit(told: str | None = None) -> int:
+    """Return how many threads ONNX Runtime may use for one operator; 0 where it is to choose.
+
+    Parameters
+    ----------
+    told
+        What says it; the environment variable ``PARITY_THREADS`` by default.
+
+    Raises
+    ------
+    BackendError
+        It is no whole number of threads.
+    """
+    told = os.environ.get(THREADS_VARIABLE) if told is None else told
+    if not told:
+        return 0
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", told):
+        raise BackendError(f"{THREADS_VARIABLE}: is {told!r}; expected a number of threads such as 1, or nothing")
+    return int(told)
 
 
 def onnxruntime_conflict(folders: Sequence[str | Path] | None = None) -> str | None:

@@ -77,7 +77,7 @@ class SessionOptions:
     graph_optimizations
         Off by default: they fold the casts and Q/DQ pairs that a forecast lives on.
     thread_count
-        Threads for one operator; 0 lets the runtime choose.
+        Threads for one operator; 0 lets the environment variable ``PARITY_THREADS`` choose, or else the runtime.
     timeout_s
         The longest that one feed may take.
     keeps_memory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.pages import PAGES, ROOT, Command, commands
 from tests.tiny_cases import process_environment
-from tests.warm_process import LIMIT_S, run_warm_parity
+from tests.warm_process import LIMIT_S, run_warm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,10 +91,10 @@ def run_in(
 ) -> subprocess.CompletedProcess[str]:
     """Return what a command printed, on both streams, and its exit code."""
     programs = {
-        "pytest": ["-m", "pytest", "-p", "parity.pytest_plugin", "-p", "xdist.plugin"],
         "python": [],
         "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
     }
+    own = {"parity": [], "pytest": ["-p", "parity.pytest_plugin", "-p", "xdist.plugin"]}
     assigned, plain = split_words(text)
     first, *words = (found for word in plain for found in expand(word, checkout))
     variables = {"PARITY_CACHE_DIR": str(cache), **variables, **assigned}
@@ -103,8 +103,8 @@ def run_in(
     kept = {name: value for name, value in environment.items() if name not in {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS"}}
     # Loading the environment's other plugins takes most of a short run's time, in each of its processes.
     kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    if first == "parity":
-        return run_warm_parity(words, checkout, kept, joined=True, limit_s=limit_s)
+    if first in own:
+        return run_warm(first, [*own[first], *words], checkout, kept, joined=True, limit_s=limit_s)
     return subprocess.run(
         [sys.executable, *programs[first], *words],
         cwd=checkout,

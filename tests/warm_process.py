@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
-# What the commands load on their way. A name that is gone is passed over, and costs nothing but time.
+# What the commands load on their way, and tests.warmth what they make once in a process. A name that is gone is passed
+# over, and costs nothing but time.
 PRELOADED = [
-    *("onnxruntime", "onnx", "pandas", "scipy.stats", "cv2", "jinja2", "rich.table", "typer", "platformdirs"),
+    "tests.warmth",
+    *("onnxruntime", "onnx", "pandas", "scipy.stats", "cv2", "jinja2", "rich.console", "rich.table", "rich.progress"),
+    *("typer", "platformdirs", "tomlkit", "pytest"),
     *("parity.cli", "parity.case.loader", "parity.runner.case_judge", "parity.backends.onnxruntime"),
     *("parity.report.html", "parity.report.markdown", "parity.report.layers_csv", "parity.report.decoded_csv"),
-    *("parity.layers", "parity.precision", "parity.repair", "parity.history"),
+    *("parity.report.pictures", "parity.layers", "parity.precision", "parity.repair", "parity.history"),
 ]
 LIMIT_S = 120
 
@@ -47,25 +50,34 @@ def _enter(cwd: Path, environment: dict[str, str], output: Path, errors: Path) -
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
 
 
-def _parity(words: list[str], cwd: Path, environment: dict[str, str], output: Path, errors: Path) -> None:
+def _run_module(
+    module: str, words: list[str], cwd: Path, environment: dict[str, str], output: Path, errors: Path
+) -> None:
     _enter(cwd, environment, output, errors)
     sys.argv[1:] = words
-    runpy.run_module("parity", run_name="__main__", alter_sys=True)
+    sys.path.insert(0, str(cwd))
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def run_warm_parity(
-    words: list[str], cwd: Path, environment: dict[str, str], *, joined: bool = False, limit_s: float = LIMIT_S
+def run_warm(
+    module: str,
+    words: list[str],
+    cwd: Path,
+    environment: dict[str, str],
+    *,
+    joined: bool = False,
+    limit_s: float = LIMIT_S,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what ``parity WORDS`` printed and its exit code; with ``joined``, all of it as standard output."""
+    """Return what ``python -m MODULE WORDS`` printed and its exit code; with ``joined``, all of it as standard output."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "stdout"
         errors = output if joined else Path(folder) / "stderr"
-        process = _context().Process(target=_parity, args=(words, cwd, environment, output, errors))
+        process = _context().Process(target=_run_module, args=(module, words, cwd, environment, output, errors))
         process.start()
         process.join(limit_s)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(["parity", *words], limit_s)
+            raise subprocess.TimeoutExpired([module, *words], limit_s)
         told = "" if joined else errors.read_text(encoding="utf-8")
         return subprocess.CompletedProcess(words, process.exitcode, output.read_text(encoding="utf-8"), told)

@@ -30,7 +30,7 @@ from parity.backends.onnxruntime_provider import (
 )
 from parity.backends.onnxruntime_timing import time_bound, time_transferless
 from parity.backends.validation import check_feed
-from parity.environment import onnxruntime_conflict
+from parity.environment import onnxruntime_conflict, thread_limit
 from parity.errors import BackendError, BackendTimeout, BackendUnavailable, ModelError, ParityError
 from parity.graph import TensorInfo, model_interface
 from parity.options import Provider, SessionOptions
@@ -220,7 +220,7 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     levels = runtime.GraphOptimizationLevel
     made = runtime.SessionOptions()
     made.graph_optimization_level = levels.ORT_ENABLE_ALL if options.graph_optimizations else levels.ORT_DISABLE_ALL
-    made.intra_op_num_threads = options.thread_count
+    made.intra_op_num_threads = options.thread_count or thread_limit()
     made.inter_op_num_threads = 1
     made.use_deterministic_compute = True
     made.enable_cpu_mem_arena = options.keeps_memory

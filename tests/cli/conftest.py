@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.tiny_cases import parity_command, process_environment
-from tests.warm_process import run_warm_parity
+from tests.warm_process import run_warm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def run_parity(tmp_path_factory: pytest.TempPathFactory) -> RunParity:
     ) -> subprocess.CompletedProcess[str]:
         variables = process_environment(PARITY_CACHE_DIR=cache, **(environment or {}))
         if environment is None:
-            return run_warm_parity([*map(str, words)], cwd, variables)
+            return run_warm("parity", [*map(str, words)], cwd, variables)
         return subprocess.run(
             parity_command(*words),
             cwd=cwd,

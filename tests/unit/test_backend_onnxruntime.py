@@ -173,13 +173,16 @@ def test_graph_optimisations_are_off_unless_asked_for() -> None:
     assert open_session(model).run({"x": array})["y"] == np.float32(1.0)
 
 
-def test_the_options_reach_the_runtime() -> None:
+def test_the_options_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = module._runtime()
+    monkeypatch.setenv("PARITY_THREADS", "2")
     plain = module._session_options(runtime, SessionOptions())
     tuned = module._session_options(runtime, SessionOptions(graph_optimizations=True, thread_count=3))
     assert plain.graph_optimization_level == runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     assert tuned.graph_optimization_level == runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    assert tuned.intra_op_num_threads == 3
+    assert (plain.intra_op_num_threads, tuned.intra_op_num_threads) == (2, 3)
+    monkeypatch.delenv("PARITY_THREADS")
+    assert module._session_options(runtime, SessionOptions()).intra_op_num_threads == 0
 
 
 @pytest.mark.parametrize(

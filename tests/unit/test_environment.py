@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from parity.environment import describe_environment, gpu_count, onnxruntime_conflict, package_versions
+from parity.environment import (
+    THREADS_VARIABLE,
+    describe_environment,
+    gpu_count,
+    onnxruntime_conflict,
+    package_versions,
+    thread_limit,
+)
+from parity.errors import BackendError
 from parity.results import Environment
 
 if TYPE_CHECKING:
@@ -112,3 +120,18 @@ def test_gpus_of_the_driver_are_counted_and_none_without_it(tmp_path: Path, monk
         (tmp_path / bus).mkdir()
     assert gpu_count(tmp_path) == 2
     assert gpu_count(tmp_path / "nowhere") == 0
+
+
+def test_threads_are_limited_by_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(THREADS_VARIABLE, "3")
+    assert thread_limit() == 3
+    monkeypatch.setenv(THREADS_VARIABLE, "")
+    assert thread_limit() == 0
+    monkeypatch.delenv(THREADS_VARIABLE)
+    assert thread_limit() == 0
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "two", "1.5", "\u0661", "9" * 5000])
+def test_what_is_no_number_of_threads_is_refused(told: str) -> None:
+    with pytest.raises(BackendError, match=f"^{THREADS_VARIABLE}: is .*; expected a number of threads"):
+        thread_limit(told)
