@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.tiny_cases import process_environment, write_matmul_case
+from tests.warm_process import fork_execnets_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,11 @@ PLAIN_AND_XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["pl
 
 @pytest.fixture
 def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunPytest:
-    """Run pytest in this process; workers of pytest-xdist are processes of their own."""
+    """Run pytest in this process; workers of pytest-xdist are processes of their own, forked from one with its imports.
+
+    That new interpreters do as well is seen where docs/pytest.md is run.
+    """
+    fork_execnets_workers(monkeypatch)
     monkeypatch.setenv("PARITY_CACHE_DIR", str(pytester.path / "cache"))
     monkeypatch.setenv("PYTHONPATH", process_environment()["PYTHONPATH"])
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)

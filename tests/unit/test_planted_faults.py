@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,6 +126,22 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     return Bench(tmp_path, request.node.callspec.params["architecture"])
 
 
+@cache
+def planted(architecture: str, fault: str, position: int) -> tuple[ModelProto, str]:
+    """Return a faulty model, and the variant that shows the fault."""
+    if fault in FAULTS:
+        planter, variant = FAULTS[fault]
+        return planter(trained(architecture), places(architecture)[position]), variant
+    return FOLDED[fault](trained(architecture), convolutions(architecture)[position]), "fp16"
+
+
+@cache
+def judged(architecture: str, fault: str, position: int) -> Outcome:
+    """Return what a faulty model is judged to be: once, whoever looks at the outcome."""
+    with TemporaryDirectory() as folder:
+        return Bench(Path(folder), architecture).judge(*planted(architecture, fault, position))
+
+
 @pytest.mark.parametrize("variant", ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_clean_model_passes(bench: Bench, architecture: str, variant: str) -> None:
@@ -135,38 +152,32 @@ def test_the_clean_model_passes(bench: Bench, architecture: str, variant: str) -
 @pytest.mark.parametrize("position", range(PLACES))
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_fault_that_float32_does_not_see_fails(bench: Bench, architecture: str, fault: str, position: int) -> None:
-    planter, variant = FAULTS[fault]
-    planted = planter(trained(architecture), places(architecture)[position])
-    assert sqnr_db(planted, architecture) > 70
-    assert bench.judge(planted, variant).verdict is Verdict.FAIL
+def test_a_fault_that_float32_does_not_see_fails(architecture: str, fault: str, position: int) -> None:
+    model, _ = planted(architecture, fault, position)
+    assert sqnr_db(model, architecture) > 70
+    assert judged(architecture, fault, position).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("fault", FOLDED)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_fault_that_tensorrt_folds_away_passes(bench: Bench, architecture: str, fault: str) -> None:
-    for convolution in convolutions(architecture):
-        planted = FOLDED[fault](trained(architecture), convolution)
-        assert sqnr_db(planted, architecture) == float("inf")
-        outcome = bench.judge(planted, "fp16")
+def test_a_fault_that_tensorrt_folds_away_passes(architecture: str, fault: str) -> None:
+    for position, convolution in enumerate(convolutions(architecture)):
+        model, _ = planted(architecture, fault, position)
+        assert sqnr_db(model, architecture) == float("inf")
+        outcome = judged(architecture, fault, position)
         assert outcome.verdict is Verdict.PASS, (convolution, outcome.message)
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *FOLDED])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_renaming_everything_changes_no_figure(bench: Bench, architecture: str, fault: str) -> None:
-    if fault in FAULTS:
-        planter, variant = FAULTS[fault]
-        planted = planter(trained(architecture), places(architecture)[0])
-    else:
-        planted, variant = FOLDED[fault](trained(architecture), convolutions(architecture)[0]), "fp16"
-    named, renamed = bench.judge(planted, variant), bench.judge(plant.rename_everything(planted), variant)
+    model, variant = planted(architecture, fault, 0)
+    named, renamed = judged(architecture, fault, 0), bench.judge(plant.rename_everything(model), variant)
     assert renamed.verdict is named.verdict
     # Held as text, because the figures of an overflow are NaN, which equals nothing.
     assert repr([t.difference for t in renamed.tensors]) == repr([t.difference for t in named.tensors])
 
 
-def test_an_overflow_is_said_to_be_one(tmp_path: Path) -> None:
-    planted = plant.overflow(trained("residual"), places("residual")[0])
-    outcome = Bench(tmp_path, "residual").judge(planted, "fp16")
+def test_an_overflow_is_said_to_be_one() -> None:
+    outcome = judged("residual", "overflow", 0)
     assert "non-finite" in outcome.message or "NaN" in outcome.message
