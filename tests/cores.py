@@ -1,4 +1,4 @@
-"""The suite or a folder of it takes every core; a file or test that is named stays in one process, and starts at once."""
+"""The suite or a folder of it takes every core; a file or test that is named stays in one process."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _enter(cwd: Path, environment: dict[str, str], output: Path, errors: Path) -
 
 
 def _run_module(
-    module: str, words: list[str], cwd: Path, environment: dict[str, str], output: Path, errors: Path
+    module: str, words: list[str], *, cwd: Path, environment: dict[str, str], output: Path, errors: Path
 ) -> None:
     _enter(cwd, environment, output, errors)
     sys.argv[1:] = words
@@ -76,11 +76,14 @@ def run_warm(
     joined: bool = False,
     limit_s: float = LIMIT_S,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what ``python -m MODULE WORDS`` printed and its exit code; with ``joined``, all of it as standard output."""
+    """Return what ``python -m MODULE WORDS`` printed and its exit code; with ``joined``, all is standard output."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "stdout"
         errors = output if joined else Path(folder) / "stderr"
-        process = _context().Process(target=_run_module, args=(module, words, cwd, environment, output, errors))
+        streams = {"output": output, "errors": errors}
+        process = _context().Process(
+            target=_run_module, args=(module, words), kwargs={"cwd": cwd, "environment": environment, **streams}
+        )
         process.start()
         process.join(limit_s)
         if process.exitcode is None:

@@ -46,6 +46,12 @@ def _classifier() -> tuple[ModelProto, dict[str, np.ndarray], list[dict[str, np.
     return model, {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}, calibration
 
 
+@cache
+def _places() -> list[plant.Place]:
+    model, feed, _ = _classifier()
+    return plant.find_places(model, feed)
+
+
 def _observe(
     model: ModelProto, precision: Precision, budget_bytes: int = GENEROUS, images: int | None = None
 ) -> LayerReport:
@@ -84,16 +90,16 @@ def test_the_budget_changes_the_groups_and_nothing_that_is_found() -> None:
 def test_the_first_source_is_a_planted_node(
     fault: Callable[[ModelProto, plant.Place], ModelProto], precision: Precision, seed: int
 ) -> None:
-    model, feed, _ = _classifier()
-    [place] = plant.seeded_places(plant.find_places(model, feed), seed, 1)
+    model, _, _ = _classifier()
+    [place] = plant.seeded_places(_places(), seed, 1)
     report = _observe(fault(model, place), precision)
     first = next(row for row in report.rows if row.position == report.sources[0])
     assert any(name.startswith("planted_") for name in first.nodes)
 
 
 def test_renaming_every_node_changes_neither_roles_nor_ranking() -> None:
-    model, feed, _ = _classifier()
-    [place] = plant.seeded_places(plant.find_places(model, feed), 2, 1)
+    model, _, _ = _classifier()
+    [place] = plant.seeded_places(_places(), 2, 1)
     planted = plant.cancellation(model, place)
     renamed = plant.rename_everything(planted)
     here, there = _observe(planted, Precision.FP16), _observe_renamed(renamed)

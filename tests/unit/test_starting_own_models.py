@@ -39,6 +39,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> functools._lru_cache_wr
     return functools.lru_cache(lambda name: write_sample(name, folder / name, COUNTS[name]))
 
 
+@functools.cache
 def examined(sample: Sample, *, images: bool = True, annotations: bool = True) -> Draft:
     asked = Asked(
         sample.model, sample.images if images else None, sample.annotations if images and annotations else None
