@@ -1,14 +1,25 @@
-"""A limit for every test: releases of pytest-timeout disagree about whether a configuration file gives it as text."""
+"""What holds for every test: a limit of its own, and that Ctrl-C is heard."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
 LIMIT_S = 300
 
 
+def pytest_configure() -> None:
+    """Hear SIGINT, as the processes do that are started here: what a shell runs in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a limit to each test that has none of its own."""
+    """Give a limit to each test that has none of its own.
+
+    Releases of pytest-timeout disagree about whether a configuration file gives it as text.
+    """
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT_S))
