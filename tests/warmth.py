@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parity import results
+from parity import run_file
 from parity.report import pages
 
-results._adapter()
+run_file._adapter()
 templates = pages._environment()
 for name in templates.list_templates():
     templates.get_template(name)

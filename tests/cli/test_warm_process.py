@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tiny_cases import write_matmul_case
+from tests.warm_process import PRELOADED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,3 +30,8 @@ def test_a_warm_process_prints_and_ends_as_a_new_one(
         # The folder of a run is called after its time, and a second one of that time after that.
         printed, expected = (re.sub(r"\d{8}-\d{6}-hot(-2)?", "RUN", getattr(done, stream)) for done in (warm, new))
         assert printed == expected
+
+
+@pytest.mark.parametrize("name", PRELOADED)
+def test_what_is_loaded_beforehand_exists(name: str) -> None:
+    assert importlib.import_module(name)
