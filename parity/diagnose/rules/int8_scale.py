@@ -11,6 +11,7 @@ import numpy as np
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.trial import try_keeping
 from parity.diagnosis import Diagnosis
+from parity.layers.points import SAME_ELEMENTS
 from parity.options import CalibrationMethod
 from parity.tolerance import Precision
 
@@ -81,7 +82,7 @@ def _suspect(evidence: Evidence, row: LayerRow) -> _Suspect | None:
 
 def _misfits(evidence: Evidence, row: LayerRow, grid: Quantized) -> Iterator[tuple[str, float, bool]]:
     """Yield each reason why a scale does not fit, with its severity and whether it cuts off values."""
-    if _is_saturated(grid):
+    if _is_saturated(evidence, row, grid):
         reason = f"{grid.saturation_share:.2%} of its values lie beyond the grid"
         yield reason, max(grid.saturation_share / _SATURATED_SHARE, grid.rmse_steps / _CLIPPED_STEPS), True
     levels = _median_levels(evidence, row.tensor, grid.scale) if _may_harm(evidence, row) else math.inf
@@ -92,9 +93,9 @@ def _misfits(evidence: Evidence, row: LayerRow, grid: Quantized) -> Iterator[tup
         yield f"{grid.used_bin_share:.1%} of the levels are in use", _FEW_BINS / max(grid.used_bin_share, 1e-3), False
 
 
-def _is_saturated(grid: Quantized) -> bool:
+def _is_saturated(evidence: Evidence, row: LayerRow, grid: Quantized) -> bool:
     clips = grid.saturation_share > 0 and grid.rmse_steps > _CLIPPED_STEPS
-    return clips or grid.saturation_share > _SATURATED_SHARE
+    return grid.saturation_share > _SATURATED_SHARE or (clips and _may_harm(evidence, row))
 
 
 def _may_harm(evidence: Evidence, row: LayerRow) -> bool:
@@ -108,9 +109,9 @@ def _median_levels(evidence: Evidence, tensor: str, scale: float) -> float:
     """Return how many steps the largest value of the median channel is; infinity where there are no channels."""
     largest: np.ndarray | None = None
     for values in evidence.probes.values(tensor):
-        if values.ndim < 3:
+        if values.ndim < 2:
             return math.inf
-        # Feature maps have channels at axis 1, tokens at the last one.
+        # Feature maps have channels at axis 1, tokens and rows at the last one.
         axis = 1 if values.ndim > 3 else values.ndim - 1
         others = tuple(other for other in range(values.ndim) if other != axis)
         found = np.abs(values).max(axis=others, initial=0.0)
@@ -141,7 +142,13 @@ def _largest(ranges: Mapping[str, tuple[float, float]], tensor: str) -> float:
 def _readers(evidence: Evidence, suspects: list[_Suspect]) -> tuple[str, ...]:
     """Return the nodes that read the tensors: what reads in float32 needs no grid."""
     tensors = {one.row.tensor for one in suspects}
-    return tuple(node.name for node in evidence.model.graph.node if tensors.intersection(node.input))
+    found = []
+    for node in evidence.model.graph.node:
+        if node.op_type in SAME_ELEMENTS and node.input[0] in tensors:
+            tensors.update(node.output)
+        elif tensors.intersection(node.input):
+            found.append(node.name)
+    return tuple(found)
 
 
 def _diagnosis(
