@@ -96,7 +96,7 @@ def _reasons(evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRo
 
 
 def _coarse_readings(evidence: Evidence, facts: ModelFacts, row: LayerRow) -> Iterator[tuple[str, str, float]]:
-    """Yield nodes that need an absolute precision of what they read: what they do with it, and its largest magnitude."""
+    """Yield nodes that need an absolute precision of what they read: what they do, and its largest magnitude."""
     for node in facts.named(row.nodes):
         verb = _TURNS if node.op_type in _PERIODIC else _COUNTS if _gives_whole_numbers(node) else ""
         if verb and node.input[0] in facts.producers:

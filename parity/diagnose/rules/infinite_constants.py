@@ -42,7 +42,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     if largest is None or not is_failed(evidence):
         return ()
     facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
-    met = [(row, huge_constants(facts, rows, row, largest)) for row in rows.sources]
+    met = [(row, huge_constants(evidence, facts, rows, row, largest)) for row in rows.sources]
     hit = [(row, constants) for row, constants in met if constants]
     if not hit:
         return ()
