@@ -28,8 +28,11 @@ _FEW_LEVELS = 8.0
 """A channel whose largest value is fewer steps than this keeps three bits at most."""
 _HARM_DB = 6.0
 _ROUNDING_STEPS = 1 / math.sqrt(12)
-_CLIPPED_STEPS = 2 * _ROUNDING_STEPS
-"""What is cut off errs by more than rounding does: of few values, if they are far beyond the grid."""
+_CLIPPED_STEPS = 3 * _ROUNDING_STEPS
+"""What is cut off errs by far more than rounding does: of few values, if they are far beyond the grid.
+
+One value of a pooled vector, cut off because few feeds calibrate a sound network, doubles the error of all.
+"""
 _BEYOND = 1.1
 _LESSER = 10.0
 """What is so many times less severe than the worst is no part of the same cause."""
@@ -82,7 +85,7 @@ def _suspect(evidence: Evidence, row: LayerRow) -> _Suspect | None:
 
 def _misfits(evidence: Evidence, row: LayerRow, grid: Quantized) -> Iterator[tuple[str, float, bool]]:
     """Yield each reason why a scale does not fit, with its severity and whether it cuts off values."""
-    if _is_saturated(evidence, row, grid):
+    if _is_saturated(grid):
         reason = f"{grid.saturation_share:.2%} of its values lie beyond the grid"
         yield reason, max(grid.saturation_share / _SATURATED_SHARE, grid.rmse_steps / _CLIPPED_STEPS), True
     levels = _median_levels(evidence, row.tensor, grid.scale) if _may_harm(evidence, row) else math.inf
@@ -93,9 +96,9 @@ def _misfits(evidence: Evidence, row: LayerRow, grid: Quantized) -> Iterator[tup
         yield f"{grid.used_bin_share:.1%} of the levels are in use", _FEW_BINS / max(grid.used_bin_share, 1e-3), False
 
 
-def _is_saturated(evidence: Evidence, row: LayerRow, grid: Quantized) -> bool:
+def _is_saturated(grid: Quantized) -> bool:
     clips = grid.saturation_share > 0 and grid.rmse_steps > _CLIPPED_STEPS
-    return grid.saturation_share > _SATURATED_SHARE or (clips and _may_harm(evidence, row))
+    return clips or grid.saturation_share > _SATURATED_SHARE
 
 
 def _may_harm(evidence: Evidence, row: LayerRow) -> bool:
