@@ -34,7 +34,7 @@ def _npy(header: str) -> bytes:
 def test_a_damaged_header_in_an_archive_is_told(header, tmp_path):
     with zipfile.ZipFile(tmp_path / "feed.npz", "w") as archive:
         archive.writestr("x.npy", _npy(header))
-    with pytest.raises(FeedError, match="cannot be read as .npz"):
+    with pytest.raises(FeedError, match="cannot be read"):
         load_npz(tmp_path / "feed.npz")
 
 
@@ -47,7 +47,7 @@ def test_an_archive_that_zipfile_cannot_open_is_told(offset, value, tmp_path):
     content[offset] = value
     content[content.index(b"PK\x01\x02") + offset + 2] = value
     path.write_bytes(bytes(content))
-    with pytest.raises(FeedError, match="cannot be read as .npz"):
+    with pytest.raises(FeedError, match="cannot be read"):
         load_npz(path)
 
 

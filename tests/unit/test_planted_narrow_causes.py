@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from parity.diagnose.evidence import Answers
 from parity.diagnose.rules import int8_scale, io_dtype_or_order
 from parity.layer_table import lost_db
 from parity.options import PrecisionOptions
@@ -18,6 +18,9 @@ from tests.diagnosing import engine_evidence, evidence_of, is_failing
 from tests.planted.net import Net
 from tests.rule_evidence import observed
 from tests.unit.test_diagnosis_planted import diagnose
+
+if TYPE_CHECKING:
+    from parity.diagnose.evidence import Answers
 
 FP16, BF16, INT8 = (PrecisionOptions(one) for one in (Precision.FP16, Precision.BF16, Precision.INT8))
 _CHANNELS = 8
