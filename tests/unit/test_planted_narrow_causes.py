@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from parity.diagnose.engine import diagnose
 from parity.diagnose.rules import int8_scale, io_dtype_or_order
 from parity.layer_table import lost_db
 from parity.options import PrecisionOptions
@@ -17,7 +18,6 @@ from parity.tolerance import Precision
 from tests.diagnosing import engine_evidence, evidence_of, is_failing
 from tests.planted.net import Net
 from tests.rule_evidence import observed
-from tests.unit.test_diagnosis_planted import diagnose
 
 if TYPE_CHECKING:
     from parity.diagnose.evidence import Answers
