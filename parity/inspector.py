@@ -126,7 +126,7 @@ def parse_inspection(text: str) -> EngineInspection:
     try:
         # TensorRT writes names as they are: control characters stand in strings unescaped.
         answer = json.loads(text, strict=False)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackendError(f"engine inspector: gave no JSON ({error}); inspect the engine again") from error
     layers = answer.get("Layers") if isinstance(answer, dict) else None
     if not isinstance(layers, list):

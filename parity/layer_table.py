@@ -166,7 +166,8 @@ class LayerReport:
 def lost_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
     """Return how many dB of what a layer could keep are gone behind it, 0 or more.
 
-    It could keep the worst of what reaches it, and no more than its floor.
+    It could keep the worst of what reaches it, and no more than its floor. Below 0 dB, where the error is as large as
+    the values, nothing is left to be lost.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def lost_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:
     could = min(_arriving_db(row, by_tensor), row.floor_db)
     if math.isnan(row.inherited.sqnr_db) or math.isnan(could):
         return 0.0
-    return max(0.0, could - row.inherited.sqnr_db)
+    return max(0.0, could - max(0.0, row.inherited.sqnr_db))
 
 
 def _arriving_db(row: LayerRow, by_tensor: Mapping[str, LayerRow]) -> float:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # What reading raises: the archive's own, encrypted and unknown members (RuntimeError), and NumPy's reader of headers.
 _DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, MemoryError, RuntimeError, TypeError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(OSError, EOFError, ValueError, KeyError, MemoryError, OverflowError, RuntimeError),
+    *(SyntaxError, TypeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
 

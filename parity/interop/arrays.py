@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from math import prod
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def _parse_npy(content: bytes) -> np.ndarray:
         if version not in _READ_HEADER:
             raise ValueError(f"version {version}")
         shape, is_fortran, dtype = _READ_HEADER[version](stream)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, TokenError) as error:
         raise ValueError(f"is not an .npy ({error}); expected what numpy.save writes") from error
     if dtype.hasobject:
         raise ValueError("holds pickled objects, which are not loaded because they can run code")

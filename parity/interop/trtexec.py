@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,6 @@ def _enqueue(entry: Mapping[str, Any], where: str) -> float:
 
 def _number(entry: Mapping[str, Any], key: str, where: str) -> float:
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         raise ForeignFileError(f"{where}: {key} is {value!r}; expected a number of at least 0")
     return float(value)

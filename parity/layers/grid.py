@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from parity.layer_table import Quantized
+from parity.layers.points import SAME_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,10 @@ _LEVELS = 255
 
 
 def activation_scales(model: ModelProto) -> dict[str, float]:
-    """Return the scale of every computed tensor that INT8 QuantizeLinear reads with one constant scale, by its name."""
+    """Return the scale of every computed tensor that INT8 QuantizeLinear reads with one constant scale, by its name.
+
+    A tensor that is reshaped or transposed on its way there has that scale as well.
+    """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     zero_points = {name: tensor.data_type for name, tensor in constants.items()}
     scales = {}
@@ -29,6 +33,9 @@ def activation_scales(model: ModelProto) -> dict[str, float]:
         scale = numpy_helper.to_array(constants[node.input[1]])
         if scale.size == 1 and zero_points.get("".join(node.input[2:3])) == TensorProto.INT8:
             scales[node.input[0]] = float(scale.reshape(()))
+    for node in reversed(model.graph.node):
+        if node.op_type in SAME_ELEMENTS and node.output[0] in scales:
+            scales.setdefault(node.input[0], scales[node.output[0]])
     return scales
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from onnx import GraphProto, ModelProto, NodeProto
 
+_WILDCARDS = frozenset("*?[")
+
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Yield every node, those of subgraphs included, outer ones first."""
@@ -79,9 +81,11 @@ def kept_nodes(graph: GraphProto, patterns: Sequence[str]) -> frozenset[str]:
         A pattern matches no node: a keep-list that keeps nothing is a mistake, not a wish.
     """
     nodes = list(all_nodes(graph))
+    names = {node.name for node in nodes}
     kept: set[str] = set()
     for pattern in patterns:
-        matches = {node.name for node in nodes if _matches(node, pattern)}
+        # A repair of a large model keeps thousands of nodes by their plain names.
+        matches = names & {pattern} if _is_name(pattern) else {node.name for node in nodes if _matches(node, pattern)}
         if not matches:
             raise PrecisionError(f"keep: {pattern!r} matches no node of the model; {_examples(nodes)}")
         kept |= matches
@@ -95,6 +99,10 @@ def _examples(nodes: Sequence[NodeProto]) -> str:
     return (
         f"expected a node name, a wildcard such as {first.name.split('/')[0]}* or an op type such as op:{first.op_type}"
     )
+
+
+def _is_name(pattern: str) -> bool:
+    return not (pattern.startswith("op:") or _WILDCARDS.intersection(pattern))
 
 
 def _matches(node: NodeProto, pattern: str) -> bool:

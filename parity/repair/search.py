@@ -1,7 +1,8 @@
 """The search for a small set of nodes to keep: any predicate over sets of names, no model in it.
 
 Sets grow along a ranking, doubling, until one passes; that one is then minimized by delta debugging (ddmin: Zeller and
-Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) to a set from which no node can be dropped.
+Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) to a set from which no node can be dropped. Where
+few units do not pass, nor all of them together, the search soon ends.
 Nothing is assumed of the predicate: one more node kept may make things worse.
 """
 
@@ -24,7 +25,9 @@ Kept = frozenset[str]
 
 NOTHING: Kept = frozenset()
 
-_LAST_RESORT = 16
+_FEW = 8
+"""Where so many units do not pass, all of them are tried: whether precision mends it at all is worth one try."""
+_LAST_RESORT = 4
 """Where even all units together fail: how many are then left out, and tried alone."""
 
 
@@ -237,23 +240,29 @@ def _ending(best: Kept | None, *, is_complete: bool) -> Ending:
 
 def _grow(tries: _Tries, units: Sequence[Kept]) -> list[Kept]:
     """Return units that pass together; none where the empty set passes, or where nothing was found."""
-    for chosen in _growing(units):
-        if tries.passes(_union(chosen)):
-            return list(chosen)
-    return []
+    sizes = [0, *_doubling(len(units))]
+    few = _first_passing(tries, [list(units[:count]) for count in sizes if count <= _FEW])
+    if few is not None:
+        return few
+    if not tries.passes(_union(units)):
+        return _first_passing(tries, _last_resort(units)) or []
+    many = [list(units[:count]) for count in sizes if count > _FEW]
+    return _first_passing(tries, many) or list(units)
 
 
-def _growing(units: Sequence[Kept]) -> Iterator[Sequence[Kept]]:
-    """Yield none, 1, 2, 4, … and all units; then all but one, and one alone, for the first few."""
-    yield ()
-    count = 1
-    while count < len(units):
-        yield units[:count]
-        count *= 2
-    yield units
+def _doubling(count: int) -> Iterator[int]:
+    """Yield 1, 2, 4, … below a count."""
+    size = 1
+    while size < count:
+        yield size
+        size *= 2
+
+
+def _last_resort(units: Sequence[Kept]) -> Iterator[list[Kept]]:
+    """Yield all units but one, and one alone, for the first few."""
     for place in range(min(len(units), _LAST_RESORT)):
         yield [*units[:place], *units[place + 1 :]]
-        yield units[place : place + 1]
+        yield [units[place]]
 
 
 def _minimize(tries: _Tries, parts: list[Kept]) -> list[Kept]:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from parity.errors import PrecisionError
+from parity.precision import names
 from parity.precision.names import all_nodes, kept_nodes, name_nodes, tensor_names, unused_name, with_names
 from tests.tiny_graphs import branches, graph_of, model_of, node, pointwise
 
@@ -87,3 +88,9 @@ def test_a_pattern_that_matches_nothing_is_a_mistake_and_shown_beside_ones_that_
 def test_a_model_without_nodes_has_nothing_to_keep():
     with pytest.raises(PrecisionError, match="it has constants only"):
         kept_nodes(model_of([], ["x"], ["x"]).graph, ["*"])
+
+
+def test_plain_names_are_looked_up_and_no_node_is_matched_against_them(monkeypatch):
+    monkeypatch.setattr(names, "fnmatchcase", None)
+    plain = ["first", "model/2", "c d"]
+    assert kept_nodes(named(*plain).graph, plain) == frozenset(plain)

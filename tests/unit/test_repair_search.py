@@ -149,6 +149,12 @@ def test_where_nothing_helps_it_says_so() -> None:
     assert not search(ones(NAMES), lambda _: trial(passes=False)).is_exhaustive
 
 
+def test_what_no_precision_mends_is_told_after_few_tries_however_many_nodes_there_are() -> None:
+    units = [frozenset({f"node_{number}"}) for number in range(1000)]
+    result = search(units, lambda _: trial(passes=False))
+    assert (result.ending, result.tries) == (Ending.NOT_FOUND, 13)
+
+
 def test_a_universe_without_nodes_is_tried_once() -> None:
     result = search([], lambda _: trial(passes=False))
     assert (result.ending, result.tries, result.is_exhaustive) == (Ending.NOT_FOUND, 1, True)

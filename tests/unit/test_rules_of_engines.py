@@ -29,7 +29,7 @@ def answers_of(model, feeds, seed):
     """Return what a sound FP16 variant answers."""
     rng = np.random.default_rng(seed)
     return [
-        Answers(feed, expected, noisy(expected, Precision.FP16, rng), number=number, previous=number - 1)
+        Answers(feed, expected, *(noisy(expected, Precision.FP16, rng) for _ in range(2)), number, number - 1)
         for number, (feed, expected) in enumerate(zip(feeds, run(model, feeds), strict=True))
     ]
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto
 
 from parity.diagnose.certainty import FITS, SHOWN, certainty_of
 from parity.diagnose.model_facts import PRODUCTS, ModelFacts
@@ -16,7 +17,9 @@ from parity.layers.floor import noise_floor_db
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from onnx import NodeProto
 
     from parity.diagnose.evidence import Evidence
     from parity.layer_table import LayerRow
@@ -33,10 +36,15 @@ _PROBE = (
 )
 _REMEDY = (
     "keep these nodes at fp32 (bf16 does not help), or take the large part away before it is rounded: subtract means "
-    "early, shift a bias behind the subtraction, sum in parts"
+    "early, shift a bias behind the subtraction, sum in parts, take whole turns off an angle, compute indices in int64"
 )
 _STEEP = 0.05
 """An error in an exponent is a relative error of what is raised: 5 % and more."""
+_PERIODIC = frozenset({"Cos", "Sin", "Tan"})
+_WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8})
+_TURNS, _COUNTS = "takes the sine or cosine of", "makes whole numbers of"
+_COARSE = {_TURNS: _STEEP, _COUNTS: 0.5}
+"""Steps of the format that count: in rad, and where rounding to the nearest already gives the next whole number."""
 _DIGITS = {Precision.FP16: 11, Precision.BF16: 8}
 _SUMS = frozenset({
     "Add", "Sub", "Sum", "Mean", "ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool", "LayerNormalization",
@@ -54,13 +62,13 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     for row in rows.sources:
         if is_sick(row) or rows.behind_sick(row):
             continue
-        reasons = _reasons(facts, rows, row, digits)
+        reasons = _reasons(evidence, facts, rows, row, digits)
         if reasons:
             return (_diagnosis(evidence, facts, rows, row, reasons),)
     return ()
 
 
-def _reasons(facts: ModelFacts, rows: RowFacts, row: LayerRow, digits: int) -> list[str]:
+def _reasons(evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow, digits: int) -> list[str]:
     """Return what makes a row lose digits, each a sentence; empty where nothing does."""
     term, left = largest_term(facts, rows, row), magnitude(row)
     step = ulp(term, digits)
@@ -77,9 +85,29 @@ def _reasons(facts: ModelFacts, rows: RowFacts, row: LayerRow, digits: int) -> l
             f"{row.layer} raises e to values of up to {reading:.4g}, where one step of the format is "
             f"{ulp(reading, digits):.3g}"
         )
+    found += [
+        f"{name} {verb} values of up to {reach:.4g}, where one step of the format is {ulp(reach, digits):.3g}"
+        for name, verb, reach in _coarse_readings(evidence, facts, row)
+        if ulp(reach, digits) >= _COARSE[verb]
+    ]
     if _is_half_sum(row):
         found.append(f"{row.layer} sums {row.reduction_depth} terms, more than a half accumulator keeps apart")
     return found
+
+
+def _coarse_readings(evidence: Evidence, facts: ModelFacts, row: LayerRow) -> Iterator[tuple[str, str, float]]:
+    """Yield nodes that need an absolute precision of what they read: what they do, and its largest magnitude."""
+    for node in facts.named(row.nodes):
+        verb = _TURNS if node.op_type in _PERIODIC else _COUNTS if _gives_whole_numbers(node) else ""
+        if verb and node.input[0] in facts.producers:
+            low, high = evidence.probes.ranges([node.input[0]])[node.input[0]]
+            reach = max(abs(low), abs(high))
+            if math.isfinite(reach):
+                yield node.name, verb, reach
+
+
+def _gives_whole_numbers(node: NodeProto) -> bool:
+    return node.op_type == "Cast" and any(one.name == "to" and one.i in _WHOLE for one in node.attribute)
 
 
 def largest_term(facts: ModelFacts, rows: RowFacts, row: LayerRow) -> float:

@@ -26,6 +26,7 @@ CAUSE = "fp16-overflow"
 _PROBE = "keep the nodes that give or read these values at fp32, or run the variant in bf16, which has float32's range"
 _REMEDY = "keep these nodes at fp32 (or bf16), or scale the values down in the model before they are squared or summed"
 _SQUARES = frozenset({"Pow", "Mul", "ReduceL2", "ReduceSumSquare", "LpNormalization", "LayerNormalization"})
+_HOLDS_GRAPHS = frozenset({"If", "Loop", "Scan"})
 _SUMS = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool"})
 
 
@@ -43,7 +44,8 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
 
 def _is_beyond(row: LayerRow, rows: RowFacts) -> bool:
     """Whether the reference itself is past the range, in the row or inside of it."""
-    if magnitude(row) > LARGEST_HALF:
+    # What is inside of a loop is not observed, and it makes NaN or infinities of finite values all the same.
+    if magnitude(row) > LARGEST_HALF or _HOLDS_GRAPHS.intersection(row.operators):
         return True
     inputs = rows.inputs(row)
     if _SQUARES.intersection(row.operators):
@@ -57,11 +59,11 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, made: Sequ
     keep = facts.with_inner(island)
     trial = try_keeping(evidence, keep)
     # Sums with a mask beyond the range are the mask's doing, which has a rule and a better remedy of its own.
-    has_mask = bool(huge_constants(facts, rows, first, LARGEST_HALF))
+    has_mask = bool(huge_constants(evidence, facts, rows, first, LARGEST_HALF))
     certainty = certainty_of(FITS if has_mask else SHOWN, trial.is_confirmed)
     return Diagnosis(
         cause=CAUSE,
-        title=f"{_pattern(facts, rows, first)} overflows fp16 at {first.layer}",
+        title=_title(facts, rows, first),
         certainty=min(certainty, SHOWN) if has_mask else certainty,
         nodes=tuple(dict.fromkeys(name for row in made for name in row.nodes)),
         evidence=_evidence(evidence, made),
@@ -71,6 +73,13 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, made: Sequ
         remedy=_REMEDY,
         keep=keep,
     )
+
+
+def _title(facts: ModelFacts, rows: RowFacts, first: LayerRow) -> str:
+    held = _HOLDS_GRAPHS.intersection(first.operators)
+    if held and magnitude(first) <= LARGEST_HALF:
+        return f"A value inside of {first.layer} ({', '.join(sorted(held))}) leaves the range of fp16"
+    return f"{_pattern(facts, rows, first)} overflows fp16 at {first.layer}"
 
 
 def _evidence(evidence: Evidence, made: Sequence[LayerRow]) -> tuple[str, ...]:

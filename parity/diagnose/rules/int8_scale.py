@@ -11,6 +11,7 @@ import numpy as np
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.trial import try_keeping
 from parity.diagnosis import Diagnosis
+from parity.layers.points import SAME_ELEMENTS
 from parity.options import CalibrationMethod
 from parity.tolerance import Precision
 
@@ -27,8 +28,11 @@ _FEW_LEVELS = 8.0
 """A channel whose largest value is fewer steps than this keeps three bits at most."""
 _HARM_DB = 6.0
 _ROUNDING_STEPS = 1 / math.sqrt(12)
-_CLIPPED_STEPS = 2 * _ROUNDING_STEPS
-"""What is cut off errs by more than rounding does: of few values, if they are far beyond the grid."""
+_CLIPPED_STEPS = 3 * _ROUNDING_STEPS
+"""What is cut off errs by far more than rounding does: of few values, if they are far beyond the grid.
+
+One value of a pooled vector, cut off because few feeds calibrate a sound network, doubles the error of all.
+"""
 _BEYOND = 1.1
 _LESSER = 10.0
 """What is so many times less severe than the worst is no part of the same cause."""
@@ -108,9 +112,9 @@ def _median_levels(evidence: Evidence, tensor: str, scale: float) -> float:
     """Return how many steps the largest value of the median channel is; infinity where there are no channels."""
     largest: np.ndarray | None = None
     for values in evidence.probes.values(tensor):
-        if values.ndim < 3:
+        if values.ndim < 2:
             return math.inf
-        # Feature maps have channels at axis 1, tokens at the last one.
+        # Feature maps have channels at axis 1, tokens and rows at the last one.
         axis = 1 if values.ndim > 3 else values.ndim - 1
         others = tuple(other for other in range(values.ndim) if other != axis)
         found = np.abs(values).max(axis=others, initial=0.0)
@@ -141,7 +145,13 @@ def _largest(ranges: Mapping[str, tuple[float, float]], tensor: str) -> float:
 def _readers(evidence: Evidence, suspects: list[_Suspect]) -> tuple[str, ...]:
     """Return the nodes that read the tensors: what reads in float32 needs no grid."""
     tensors = {one.row.tensor for one in suspects}
-    return tuple(node.name for node in evidence.model.graph.node if tensors.intersection(node.input))
+    found = []
+    for node in evidence.model.graph.node:
+        if node.op_type in SAME_ELEMENTS and node.input[0] in tensors:
+            tensors.update(node.output)
+        elif tensors.intersection(node.input):
+            found.append(node.name)
+    return tuple(found)
 
 
 def _diagnosis(

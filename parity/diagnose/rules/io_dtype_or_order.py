@@ -86,10 +86,18 @@ def _is_match(found: float, own: float) -> bool:
 
 
 def _best_feed(evidence: Evidence, answers: Answers) -> tuple[str, float, float] | None:
-    """Return which wrong input gives what the variant gave, with the SQNR of that and of the right one."""
+    """Return which wrong input gives what an engine gave, with the SQNR of that and of the right one.
+
+    Not where the forecast answers as if it were fed so: it is never fed wrongly, it has lost its input on the way.
+    """
+    if answers.rounded is None:
+        return None
     own = _worst_db(answers.candidate, answers.reference)
+    forecast = _worst_db(answers.rounded, answers.reference)
     tried = [
-        (what, _worst_db(answers.candidate, outputs)) for what, outputs in altered_feeds(evidence.model, answers.feed)
+        (what, _worst_db(answers.candidate, outputs))
+        for what, outputs in altered_feeds(evidence.model, answers.feed)
+        if not _is_match(_worst_db(answers.rounded, outputs), forecast)
     ]
     what, found = max(tried, key=lambda pair: pair[1], default=("", -math.inf))
     return (what, found, own) if _is_match(found, own) else None

@@ -12,6 +12,7 @@ from parity.diagnose.huge import LARGEST_HALF
 from parity.diagnose.model_facts import PRODUCTS, ModelFacts
 from parity.diagnose.row_facts import RowFacts, blamed_tensors, engine_of, is_failed, is_sick, magnitude
 from parity.diagnose.trial import try_keeping
+from parity.diagnose.vanishing import vanishing_places
 from parity.diagnosis import Diagnosis
 from parity.tolerance import Precision
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from parity.diagnose.evidence import Evidence
+    from parity.diagnose.vanishing import Vanishing
     from parity.layer_table import LayerRow
 
 CAUSE = "underflow"
@@ -27,6 +29,10 @@ _LOSES_DB = 40.0
 """Weights that rounding to half leaves so near what they were do not break a layer; sound ones lie at 74 dB."""
 _PROBE = "keep the nodes that give or read these values at fp32, or run the variant in bf16, which has float32's range"
 _REMEDY = "keep these nodes at fp32 (or bf16), or move a power of two between them, so that values lie near 1"
+_REMEDY_OF_ZEROS = (
+    "keep these nodes at fp32 (or bf16), or raise the epsilon to one that half holds (6.1e-5 and more); take "
+    "LogSoftmax in place of the logarithm of a softmax"
+)
 _KINDS = frozenset({"subnormal-weights", "weights-clamped"})
 
 
@@ -53,7 +59,13 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
     finite = [row for row in rows.sources if not is_sick(row) and not rows.behind_sick(row)]
     found = [(row, told) for row in finite if (told := _told(evidence, facts, rows, row))]
-    return (_diagnosis(evidence, facts, rows, found),) if found else _from_builder(evidence)
+    tiny = (_diagnosis(evidence, facts, rows, found),) if found else ()
+    if tiny and tiny[0].is_confirmed is not False:
+        return tiny
+    zeros = _of_zeros(evidence, tuple(vanishing_places(evidence, facts, rows)))
+    # Two causes of one name that both mend nothing say no more than one.
+    is_better = zeros and (not tiny or zeros[0].is_confirmed is not False)
+    return zeros if is_better else tiny or _from_builder(evidence)
 
 
 def _is_tiny(row: LayerRow) -> bool:
@@ -110,6 +122,28 @@ def _diagnosis(
         is_confirmed=trial.is_confirmed,
         remedy=_REMEDY,
         keep=keep,
+    )
+
+
+def _of_zeros(evidence: Evidence, places: tuple[Vanishing, ...]) -> tuple[Diagnosis, ...]:
+    """Return the places that divide by what became zero, as one cause."""
+    if not places:
+        return ()
+    keep = ModelFacts(evidence.model).with_inner(name for place in places for name in place.nodes)
+    trial = try_keeping(evidence, keep)
+    return (
+        Diagnosis(
+            cause=CAUSE,
+            title=f"{places[0].layer} what fp16 flushes to zero",
+            certainty=certainty_of(SHOWN, trial.is_confirmed),
+            nodes=tuple(dict.fromkeys(name for place in places for name in reversed(place.nodes))),
+            evidence=tuple(dict.fromkeys(sentence for place in places[:3] for sentence in place.sentences)),
+            probe=_PROBE,
+            probe_result=trial.result,
+            is_confirmed=trial.is_confirmed,
+            remedy=_REMEDY_OF_ZEROS,
+            keep=keep,
+        ),
     )
 
 
