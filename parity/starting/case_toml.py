@@ -211,6 +211,9 @@ def _say_table(document: TOMLDocument, draft: Draft, table: Table) -> None:
 
 
 def _variants(document: TOMLDocument, draft: Draft) -> None:
+    if draft.left_out:
+        document.add(tomlkit.nl())
+        _say(document, *(f"No {name}: {why}." for name, why in draft.left_out.items()))
     variants = tomlkit.table(is_super_table=True)
     for name, settings in _chosen_variants(draft).items():
         table = tomlkit.table()
@@ -226,7 +229,9 @@ def _chosen_variants(draft: Draft) -> Mapping[str, Mapping[str, str]]:
     half = {"precision": "fp16", "io_precision": "fp16"} if draft.facts.is_half else {"precision": "fp16"}
     chosen = {"fp32": {"precision": "fp32"}, "fp16": half}
     calibrates = draft.split is None or bool(draft.split.calibrating)
-    return {**chosen, "int8": {"precision": "int8"}} if calibrates else chosen
+    if calibrates:
+        chosen["int8"] = {"precision": "int8"}
+    return {name: settings for name, settings in chosen.items() if name not in draft.left_out}
 
 
 def _tolerances(document: TOMLDocument, draft: Draft, proposed: Proposed | None) -> None:

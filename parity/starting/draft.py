@@ -23,6 +23,7 @@ from parity.starting.guess import Guess, Mark, updated
 from parity.starting.photos import Split, find_photos, read_photos, split_photos
 from parity.starting.ranking import MOST_IMAGES, Trials, placed_settings, rank_recipes
 from parity.starting.recipes import Recipe, usual_recipe
+from parity.starting.variants import without_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from parity.case.coco import CocoFile
     from parity.detect.protocol import Truth
     from parity.starting.facts import ImageInput, ModelFacts, Shapes
+    from parity.tolerance import Precision
 
 Tell = Callable[[str], None]
 
@@ -73,6 +75,8 @@ class Draft:
         How long the model takes on this machine; None without images.
     warnings
         What a reader has to know before he believes the first run, as sentences.
+    left_out
+        The precisions that no variant has, each with the reason.
     """
 
     facts: ModelFacts
@@ -84,6 +88,7 @@ class Draft:
     batch_size: int
     seconds_an_image: float | None
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[Precision, str] = field(default_factory=dict)
 
     @property
     def decoder(self) -> Guess[Reading] | None:
@@ -177,7 +182,8 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
         f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
-    return Draft(facts, decoders, None, None, classes, None, _batch_size(facts, None), None, (warning,))
+    batch_size, left_out = _batch_size(facts, None), without_work(facts.model)
+    return Draft(facts, decoders, None, None, classes, None, batch_size, None, (warning,), left_out)
 
 
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
@@ -224,6 +230,7 @@ def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: 
         batch_size=_batch_size(facts, split),
         seconds_an_image=bench.seconds_an_image(recipe.value),
         warnings=(*warnings, *_unsure(recipe)),
+        left_out=without_work(facts.model),
     )
 
 

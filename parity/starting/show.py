@@ -27,6 +27,8 @@ def print_draft(draft: Draft, placed: Placed, stream: TextIO) -> None:
     """Print what was guessed, how sure it is and why, and what was written."""
     for line in (*_model_lines(draft), *_guess_lines(draft), *_image_lines(draft)):
         _print(line, stream)
+    for name, why in draft.left_out.items():
+        _print(f"no {name}: {why}", stream)
     for warning in draft.warnings:
         _print(f"warning: {warning}", stream)
     _print(f"wrote {relative_path(placed.file)}", stream)
