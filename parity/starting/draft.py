@@ -13,8 +13,9 @@ from parity.case.coco import read_coco
 from parity.case.feeds import told_apart
 from parity.case.model import Annotations, Case, Decoding, ImageSource, Reference
 from parity.decoded import Task
-from parity.errors import FeedError
+from parity.errors import BackendError, FeedError
 from parity.options import SessionOptions
+from parity.precision.names import drawing_nodes
 from parity.starting.bench import Bench
 from parity.starting.classes import class_count, name_classes
 from parity.starting.decoders import Reading, rank_decoders
@@ -172,18 +173,38 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
     tell("running random inputs")
     size = facts.image.size if facts.image else None
     with _open(facts) as bench:
-        decoders = tuple(
-            guess
-            for guess in rank_decoders(bench.run_random(), facts.metadata, size)
-            if _is_worth_telling(facts, guess)
-        )
+        ranked = rank_decoders(_run_random(bench), facts.metadata, size)
+    decoders = tuple(guess for guess in ranked if _is_worth_telling(facts, guess))
     warning = (
         "the inputs are random: a pass says that the arithmetic survives noise, not that the model does on what it was "
         f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
-    batch_size, left_out = _batch_size(facts, None), without_work(facts.model)
-    return Draft(facts, decoders, None, None, classes, None, batch_size, None, (warning,), left_out)
+    batch_size, left_out, warnings = _batch_size(facts, None), without_work(facts.model), (warning, *_drawing(facts))
+    return Draft(facts, decoders, None, None, classes, None, batch_size, None, warnings, left_out)
+
+
+def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
+    try:
+        return bench.run_random()
+    except BackendError as error:
+        sizes = " ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in bench.facts.sizes.items())
+        raise type(error)(
+            f"{error}. The inputs were random, of sizes {sizes}: give others by --shape where axes are open; where "
+            "values have to fit each other, write a case with a Python function that yields them "
+            "(docs/case-file.md#inputs)"
+        ) from error
+
+
+def _drawing(facts: ModelFacts) -> tuple[str, ...]:
+    nodes = drawing_nodes(facts.model.graph)
+    if not nodes:
+        return ()
+    names = ", ".join(dict.fromkeys(node.op_type for node in nodes))
+    return (
+        f"the model draws random numbers ({names}), so that no two runs of it agree, and neither pass nor failure says "
+        "anything: make what it draws an input, or export the model without it",
+    )
 
 
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
@@ -204,7 +225,8 @@ def _batch_size(facts: ModelFacts, split: Split | None) -> int:
     first = facts.interface.inputs[0].shape[:1]
     if first and isinstance(first[0], int):
         return first[0]
-    return min(_LARGEST_BATCH, len(split.judged)) if split else 1
+    # Of random inputs, what --shape says; it is 1 where nothing does.
+    return min(_LARGEST_BATCH, len(split.judged)) if split else facts.row_count
 
 
 def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: CocoFile | None, tell: Tell) -> Draft:
@@ -229,7 +251,7 @@ def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: 
         annotations=usable,
         batch_size=_batch_size(facts, split),
         seconds_an_image=bench.seconds_an_image(recipe.value),
-        warnings=(*warnings, *_unsure(recipe)),
+        warnings=(*warnings, *_unsure(recipe), *_drawing(facts)),
         left_out=without_work(facts.model),
     )
 

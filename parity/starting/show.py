@@ -63,10 +63,15 @@ def print_next(draft: Draft, placed: Placed, first: FirstRun | None, proposed: P
 
 
 def _failed_variant(first: FirstRun | None, proposed: Proposed | None) -> str:
-    """Return a variant that repair may mend, empty where there is none; one with new bounds passes by them."""
+    """Return a variant that repair may mend, empty where there is none; one with new bounds passes by them.
+
+    Where float32 itself fails, more of it mends nothing.
+    """
     bounded = {entry.variant for entry in proposed.entries} if proposed is not None else set()
     outcomes = first.run.outcomes if first is not None else ()
-    failed = [one for one in outcomes if one.verdict is Verdict.FAIL and one.precision != Precision.FP32]
+    failed = [one for one in outcomes if one.verdict is Verdict.FAIL]
+    if any(one.precision == Precision.FP32 for one in failed):
+        return ""
     names = (one.variant.partition("@")[0] for one in failed)
     return next((name for name in names if name not in bounded), "")
 

@@ -132,6 +132,49 @@ def bare(dims: list[int | str] | None, kind: int = TensorProto.FLOAT) -> onnx.Mo
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def small(*nodes: onnx.NodeProto, **inputs: list[int | str]) -> onnx.ModelProto:
+    """Return a model of float32 inputs of these sizes whose output is y."""
+    value = helper.make_tensor_value_info
+    given = [value(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()]
+    graph = helper.make_graph(nodes, "small", given, [value("y", TensorProto.FLOAT, None)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_model_that_draws_random_numbers_is_told_as_that(run_parity: RunParity, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["noise"], "draw"),
+        helper.make_node("Add", ["x", "noise"], ["y"], "sum"),
+    ]
+    onnx.save(small(*nodes, x=[4, 8]), str(tmp_path / "m.onnx"))
+    process = run_parity("init", "m.onnx", "--no-run", cwd=tmp_path)
+    told = "warning: the model draws random numbers (RandomNormalLike), so that no two runs of it agree"
+    assert told in " ".join(process.stdout.split())
+
+
+def test_random_inputs_that_a_model_refuses_are_told_with_their_sizes_and_the_way_out(
+    run_parity: RunParity, tmp_path: Path
+) -> None:
+    # The two have to have one size, which nothing in the model says.
+    nodes = [helper.make_node("Add", ["x", "z"], ["y"], "sum")]
+    onnx.save(small(*nodes, x=[4, 8], z=[4, 7]), str(tmp_path / "m.onnx"))
+    process = run_parity("init", "m.onnx", cwd=tmp_path)
+    assert process.returncode == 2
+    words = " ".join(process.stderr.split())
+    assert "The inputs were random, of sizes x=4x8 z=4x7: give others by --shape where axes are open" in words
+    assert "Python function that yields them (docs/case-file.md#inputs)" in words
+
+
+def test_a_batch_that_shape_names_is_the_one_that_is_run(run_parity: RunParity, tmp_path: Path) -> None:
+    model = small(helper.make_node("Reshape", ["x", "sizes"], ["y"], "two_rows"), x=["n", 3, 4])
+    model.graph.initializer.append(helper.make_tensor("sizes", TensorProto.INT64, [2], [2, 12]))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    assert run_parity("init", "m.onnx", cwd=tmp_path).returncode == 2
+    process = run_parity("init", "m.onnx", "--shape", "x=2x3x4", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "✓ everything agrees" in process.stdout
+    assert tomllib.loads((tmp_path / "cases/m/case.toml").read_text(encoding="utf-8"))["batch_size"] == 2
+
+
 def in_words() -> onnx.ModelProto:
     """Return a model whose output is a label in words, as a classifier of words exports it."""
     value = helper.make_tensor_value_info
