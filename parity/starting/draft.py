@@ -201,10 +201,11 @@ def _drawing(facts: ModelFacts) -> tuple[str, ...]:
     if not nodes:
         return ()
     names = ", ".join(dict.fromkeys(node.op_type for node in nodes))
-    return (
+    warning = (
         f"the model draws random numbers ({names}), so that no two runs of it agree, and neither pass nor failure says "
-        "anything: make what it draws an input, or export the model without it",
+        "anything: make what it draws an input, or export the model without it"
     )
+    return (warning,)
 
 
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
