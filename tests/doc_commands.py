@@ -23,7 +23,7 @@ NOT_RUN = {
     r"pip install|~/trt86/bin/pip install": "fills an environment, for a GPU with gigabytes",
     r"python3(?:\.10)? -m venv|source ": "of use to what follows in the same shell alone",
     r"pytest$|ruff |mypy$|lint-imports$": "examine the whole project, which .ci/run does; pytest would start itself",
-    r"python benchmarks/(?!nights)": "minutes at full length, or torch and torchvision",
+    r"python benchmarks/": "minutes at full length, or torch and torchvision",
     r"parity run cases/shapes_classifier cases/shapes_yolo ": "a minute with all of its images",
 }
 # Those that tests/gpu/test_docs_on_gpu.py runs. The committed recording stands in for a GPU anywhere.

@@ -8,7 +8,7 @@
   ``PARITY_REQUIRE_INDEX=1``.
 - Virtual environments are made and activated by a shell, with this Python in place of another release's.
 - Benchmarks at full length take minutes or a GPU: ``.ci/run`` has the smoke form of each ``bench_*.py``, and of the
-  others the command line is parsed by their own parser.
+  others the command line is parsed by their own parser; ``tests/unit/test_nights.py`` runs ``nights.py --smoke``.
 - What names a board behind ssh logs in to an sshd of the tests' own, called as on the page.
 - The run that makes the committed samples has one image, one precision, and the classifier in the detector's place.
 """
