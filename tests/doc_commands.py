@@ -17,17 +17,14 @@ from tests.warm_process import LIMIT_S, run_warm
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Patterns of the beginnings of commands that no test of a page runs, each with its reason.
+# Patterns of the beginnings of commands that are not run as they stand, each with its reason. Every one has a test of
+# its own in tests/cli/test_docs_held.py, which fails where the command would.
 NOT_RUN = {
-    "pip install": "needs a network; .ci/run does it in a fresh virtual environment",
-    "python3 -m venv|source ": "as above",
-    "pytest$": "would start this test within itself; .ci/run does it",
-    "ruff": "a development tool; .ci/run does it",
-    "mypy": "as above",
-    "lint-imports": "as above",
-    "python benchmarks/": "minutes; .ci/run does their smoke form",
-    "parity run cases/shapes_classifier cases/shapes_yolo": "a minute; .ci/run judges both cases",
-    "python3.10 -m venv|~/trt86/bin/pip": "downloads gigabytes",
+    r"pip install|~/trt86/bin/pip install": "fills an environment, for a GPU with gigabytes",
+    r"python3(?:\.10)? -m venv|source ": "of use to what follows in the same shell alone",
+    r"pytest$|ruff |mypy$|lint-imports$": "examine the whole project, which .ci/run does; pytest would start itself",
+    r"python benchmarks/": "minutes at full length, or torch and torchvision",
+    r"parity run cases/shapes_classifier cases/shapes_yolo ": "a minute with all of its images",
 }
 # Those that tests/gpu/test_docs_on_gpu.py runs. The committed recording stands in for a GPU anywhere.
 NEEDS_GPU = (
@@ -35,6 +32,18 @@ NEEDS_GPU = (
     "pytest .*--parity-(?:backend tensorrt|tensorrt-python)",
 )
 WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
+
+
+# Programs that stand in inline code and in the cells of tables.
+PROGRAMS = r"parity|pytest|python3?|pip|polygraphy|trtexec|ssh|bash|ruff|mypy|lint-imports|source|export"
+
+
+def inline_commands(text: str) -> list[str]:
+    """Return the commands in a page's inline code, of tables too, in order and once each; a bare name is none."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    codes = (" ".join(code.replace("\\|", "|").split()) for code in re.findall(r"`([^`]+)`", prose))
+    lines = (line for code in codes for line in code.split(" && "))
+    return list(dict.fromkeys(line for line in lines if re.match(rf"(?:\w+=\S+ )*(?:{PROGRAMS}) ", line)))
 
 
 def simple_commands(page: Path) -> list[Command]:

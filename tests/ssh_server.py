@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import shutil
 import socket
 import subprocess
@@ -84,10 +85,16 @@ class SshServer:
 
 
 @contextmanager
-def ssh_server(folder: Path) -> Iterator[SshServer]:
-    """Run a server while the block runs; skip where the machine has none, or lets none start."""
+def ssh_server(folder: Path, programs: Path | None = None) -> Iterator[SshServer]:
+    """Run a server while the block runs; skip where the machine has none, or lets none start.
+
+    Its commands find the programs of a folder first, whatever the user's shell makes of PATH.
+    """
     sshd, _ = _program("sshd"), _program("ssh")
     port = _write_settings(folder, _program("ssh-keygen"))
+    if programs:
+        with (folder / "sshd_config").open("a", encoding="utf-8") as settings:
+            settings.write(f'ForceCommand PATH={programs}:$PATH; eval "$SSH_ORIGINAL_COMMAND"\n')
     log = folder / "sshd.log"
     with log.open("wb") as file:
         process = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=file)
@@ -99,6 +106,15 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     finally:
         process.terminate()
         process.wait()
+
+
+def ssh_on_path(server: SshServer, folder: Path) -> str:
+    """Return a PATH with an ``ssh`` that finds this server by any host's name, as a user's own configuration would."""
+    program = folder / "ssh"
+    words = ["exec", shlex.quote(_program("ssh")), "-F", shlex.quote(str(server.config)), '"$@"']
+    program.write_text(f"#!/bin/sh\n{' '.join(words)}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
 
 
 def _program(name: str) -> str:

@@ -16,6 +16,7 @@ from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from onnx import ModelProto, NodeProto
 
@@ -80,15 +81,20 @@ def assign(model: ModelProto, options: PrecisionOptions) -> Assignment:
     if half not in plan.values():
         raise PrecisionError(
             f"{options.precision}: no node would compute in {options.precision}; expected at least one float32 node "
-            f"that is not kept: {_remedy(scope)}"
+            f"that is not kept: {_remedy(scope, kept)}"
         )
     return plan
 
 
-def _remedy(scope: Scope) -> str:
+def has_nodes_for_half(model: ModelProto) -> bool:
+    """Whether a model has a node that can compute in half."""
+    return any(True for _ in _computing_nodes(open_scope(model)))
+
+
+def _remedy(scope: Scope, kept: AbstractSet[str]) -> str:
     if TensorProto.DOUBLE in scope.types.values():
         return "the model computes in float64, export it in float32"
-    return "shorten the keep-list, or drop the variant"
+    return "shorten the keep-list, or drop the variant" if kept else "drop the variant"
 
 
 def _computing_nodes(scope: Scope) -> Iterator[NodeProto]:

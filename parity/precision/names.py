@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 _WILDCARDS = frozenset("*?[")
+_DRAWING = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
@@ -25,6 +28,11 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
         yield node
         for subgraph in subgraphs(node):
             yield from all_nodes(subgraph)
+
+
+def drawing_nodes(graph: GraphProto) -> list[NodeProto]:
+    """Return the nodes that draw random numbers, anew in each run."""
+    return [node for node in all_nodes(graph) if node.op_type in _DRAWING]
 
 
 def name_nodes(graph: GraphProto) -> None:

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto
 
 from parity.errors import PrecisionError
 from parity.options import PrecisionOptions, Rounding
-from parity.precision.assignment import HALF_TYPES, Assignment, assign
+from parity.precision.assignment import HALF_TYPES, Assignment, assign, has_nodes_for_half
 from parity.precision.calibration import calibrate
 from parity.precision.edit import hoist_constants, inline_functions
 from parity.precision.fold import fold_constants, fold_scales, split_biases
@@ -17,10 +17,10 @@ from parity.precision.fusion import fused_nodes
 from parity.precision.half import convert_to_half
 from parity.precision.names import all_nodes, kept_nodes, name_nodes
 from parity.precision.opset import raise_opset
-from parity.precision.qdq import FORMATS, activations_to_quantize, quantize
+from parity.precision.qdq import FORMATS, activations_to_quantize, has_products, quantize
 from parity.precision.rounding import insert_rounding
 from parity.precision.tf32 import OPSET_OF_WHERE, insert_tf32_rounding
-from parity.precision.widen import count_half_nodes, widen
+from parity.precision.widen import count_half_nodes, holds_half, widen
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -52,6 +52,16 @@ class Plan:
     folded_node_count: int = 0
     notes: tuple[str, ...] = ()
     graph_optimizations: bool = False
+
+
+def has_work_for(model: ModelProto, precision: Precision) -> bool:
+    """Whether a precision would change any node of a model; one with half tensors is widened first, and always has."""
+    if holds_half(model):
+        return True
+    prepared = _prepare(model)
+    if precision in HALF_TYPES:
+        return has_nodes_for_half(prepared)
+    return has_products(prepared) if precision in FORMATS else True
 
 
 def plan_float(model: ModelProto) -> Plan:

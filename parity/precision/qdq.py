@@ -66,6 +66,11 @@ def activations_to_quantize(model: ModelProto, kept: AbstractSet[str]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
+def has_products(model: ModelProto) -> bool:
+    """Whether a model has anything that Q/DQ pairs would be put around."""
+    return any(True for _ in _quantized_nodes(open_scope(model), frozenset()))
+
+
 def _quantized_nodes(scope: Scope, kept: AbstractSet[str]) -> Iterator[NodeProto]:
     for node in scope.graph.node:
         if node.op_type in QUANTIZED_OPERATORS and node.name not in kept and scope.is_float(node.output[0]):
@@ -89,12 +94,12 @@ def quantize(model: ModelProto, ranges: Mapping[str, float], form: QuantFormat, 
     PrecisionError
         No convolution or matrix product is left to quantize.
     """
-    scope = open_scope(model)
-    nodes = list(_quantized_nodes(scope, kept))
+    nodes = list(_quantized_nodes(open_scope(model), kept))
     if not nodes:
+        remedy = "shorten the keep-list, or drop the variant" if kept else "drop the variant"
         raise PrecisionError(
             "no node would be quantized; expected at least one float32 Conv, ConvTranspose, Gemm or MatMul outside of "
-            "subgraphs that is not kept: shorten the keep-list, or drop the variant"
+            f"subgraphs that is not kept: {remedy}"
         )
     quantizer = _Quantizer(model, ranges, form)
     names = {node.name for node in nodes}

@@ -89,7 +89,7 @@ class Bench:
         """
         source = random_source(self.facts, _SEED, count)
         interface = self.facts.interface
-        batch = (self.facts.image.batch if self.facts.image else None) or 1
+        batch = self.facts.row_count
         return tuple(self.session.run(draw_feed(source, interface, batch, index)) for index in range(count))
 
     def seconds_an_image(self, recipe: Recipe) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 116
 _RANDOM_FEEDS = 4
+_LARGE_FEED = 2**24
+"""Elements of a feed above which one has to do: four of 8192 x 8192 pixels took more than four minutes."""
 _SEED, _CALIBRATION_SEED = 1, 2
 _SORTED_REASON = "the model sorts its rows by score, so two change places where rounding swaps their scores"
 
@@ -98,7 +101,8 @@ def _random_inputs(draft: Draft, seed: int) -> Table:
         _say(table, f"{_asked_for(draft)} Random numbers stand here: they show what the arithmetic does to noise.")
     table["kind"] = "random"
     table["seed"] = seed
-    table["count"] = _RANDOM_FEEDS
+    elements = sum(math.prod(shape) for shape in with_batch(draft.facts, draft.batch_size).values())
+    table["count"] = _RANDOM_FEEDS if elements <= _LARGE_FEED else 1
     ranges = {info.name: _range(0, 1) for info in draft.facts.interface.inputs if is_like_image(info)}
     if ranges:
         tensors = tomlkit.table()
@@ -211,6 +215,9 @@ def _say_table(document: TOMLDocument, draft: Draft, table: Table) -> None:
 
 
 def _variants(document: TOMLDocument, draft: Draft) -> None:
+    if draft.left_out:
+        document.add(tomlkit.nl())
+        _say(document, *(f"No {name}: {why}." for name, why in draft.left_out.items()))
     variants = tomlkit.table(is_super_table=True)
     for name, settings in _chosen_variants(draft).items():
         table = tomlkit.table()
@@ -226,7 +233,9 @@ def _chosen_variants(draft: Draft) -> Mapping[str, Mapping[str, str]]:
     half = {"precision": "fp16", "io_precision": "fp16"} if draft.facts.is_half else {"precision": "fp16"}
     chosen = {"fp32": {"precision": "fp32"}, "fp16": half}
     calibrates = draft.split is None or bool(draft.split.calibrating)
-    return {**chosen, "int8": {"precision": "int8"}} if calibrates else chosen
+    if calibrates:
+        chosen["int8"] = {"precision": "int8"}
+    return {name: settings for name, settings in chosen.items() if name not in draft.left_out}
 
 
 def _tolerances(document: TOMLDocument, draft: Draft, proposed: Proposed | None) -> None:

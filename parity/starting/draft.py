@@ -13,8 +13,9 @@ from parity.case.coco import read_coco
 from parity.case.feeds import told_apart
 from parity.case.model import Annotations, Case, Decoding, ImageSource, Reference
 from parity.decoded import Task
-from parity.errors import FeedError
+from parity.errors import BackendError, FeedError
 from parity.options import SessionOptions
+from parity.precision.names import drawing_nodes
 from parity.starting.bench import Bench
 from parity.starting.classes import class_count, name_classes
 from parity.starting.decoders import Reading, rank_decoders
@@ -23,6 +24,7 @@ from parity.starting.guess import Guess, Mark, updated
 from parity.starting.photos import Split, find_photos, read_photos, split_photos
 from parity.starting.ranking import MOST_IMAGES, Trials, placed_settings, rank_recipes
 from parity.starting.recipes import Recipe, usual_recipe
+from parity.starting.variants import without_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from parity.case.coco import CocoFile
     from parity.detect.protocol import Truth
     from parity.starting.facts import ImageInput, ModelFacts, Shapes
+    from parity.tolerance import Precision
 
 Tell = Callable[[str], None]
 
@@ -73,6 +76,8 @@ class Draft:
         How long the model takes on this machine; None without images.
     warnings
         What a reader has to know before he believes the first run, as sentences.
+    left_out
+        The precisions that no variant has, each with the reason.
     """
 
     facts: ModelFacts
@@ -84,6 +89,7 @@ class Draft:
     batch_size: int
     seconds_an_image: float | None
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[Precision, str] = field(default_factory=dict)
 
     @property
     def decoder(self) -> Guess[Reading] | None:
@@ -167,17 +173,39 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
     tell("running random inputs")
     size = facts.image.size if facts.image else None
     with _open(facts) as bench:
-        decoders = tuple(
-            guess
-            for guess in rank_decoders(bench.run_random(), facts.metadata, size)
-            if _is_worth_telling(facts, guess)
-        )
+        ranked = rank_decoders(_run_random(bench), facts.metadata, size)
+    decoders = tuple(guess for guess in ranked if _is_worth_telling(facts, guess))
     warning = (
         "the inputs are random: a pass says that the arithmetic survives noise, not that the model does on what it was "
         f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
-    return Draft(facts, decoders, None, None, classes, None, _batch_size(facts, None), None, (warning,))
+    batch_size, left_out, warnings = _batch_size(facts, None), without_work(facts.model), (warning, *_drawing(facts))
+    return Draft(facts, decoders, None, None, classes, None, batch_size, None, warnings, left_out)
+
+
+def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
+    try:
+        return bench.run_random()
+    except BackendError as error:
+        sizes = " ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in bench.facts.sizes.items())
+        raise type(error)(
+            f"{error}. The inputs were random, of sizes {sizes}: give others by --shape where axes are open; where "
+            "values have to fit each other, write a case with a Python function that yields them "
+            "(docs/case-file.md#inputs)"
+        ) from error
+
+
+def _drawing(facts: ModelFacts) -> tuple[str, ...]:
+    nodes = drawing_nodes(facts.model.graph)
+    if not nodes:
+        return ()
+    names = ", ".join(dict.fromkeys(node.op_type for node in nodes))
+    warning = (
+        f"the model draws random numbers ({names}), so that no two runs of it agree, and neither pass nor failure says "
+        "anything: make what it draws an input, or export the model without it"
+    )
+    return (warning,)
 
 
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
@@ -198,7 +226,8 @@ def _batch_size(facts: ModelFacts, split: Split | None) -> int:
     first = facts.interface.inputs[0].shape[:1]
     if first and isinstance(first[0], int):
         return first[0]
-    return min(_LARGEST_BATCH, len(split.judged)) if split else 1
+    # Of random inputs, what --shape says; it is 1 where nothing does.
+    return min(_LARGEST_BATCH, len(split.judged)) if split else facts.row_count
 
 
 def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: CocoFile | None, tell: Tell) -> Draft:
@@ -223,7 +252,8 @@ def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: 
         annotations=usable,
         batch_size=_batch_size(facts, split),
         seconds_an_image=bench.seconds_an_image(recipe.value),
-        warnings=(*warnings, *_unsure(recipe)),
+        warnings=(*warnings, *_unsure(recipe), *_drawing(facts)),
+        left_out=without_work(facts.model),
     )
 
 

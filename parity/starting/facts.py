@@ -77,6 +77,11 @@ class ModelFacts:
         return floats == {"float16"}
 
     @property
+    def row_count(self) -> int:
+        """Size of the first axis, 1 where no input has one; of an open one what was asked for."""
+        return next((shape[0] for shape in self.sizes.values() if shape), 1)
+
+    @property
     def has_open_batch(self) -> bool:
         """Whether the first axis of every input is open."""
         return all(info.shape and not isinstance(info.shape[0], int) for info in self.interface.inputs)

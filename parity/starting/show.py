@@ -27,6 +27,8 @@ def print_draft(draft: Draft, placed: Placed, stream: TextIO) -> None:
     """Print what was guessed, how sure it is and why, and what was written."""
     for line in (*_model_lines(draft), *_guess_lines(draft), *_image_lines(draft)):
         _print(line, stream)
+    for name, why in draft.left_out.items():
+        _print(f"no {name}: {why}", stream)
     for warning in draft.warnings:
         _print(f"warning: {warning}", stream)
     _print(f"wrote {relative_path(placed.file)}", stream)
@@ -61,10 +63,15 @@ def print_next(draft: Draft, placed: Placed, first: FirstRun | None, proposed: P
 
 
 def _failed_variant(first: FirstRun | None, proposed: Proposed | None) -> str:
-    """Return a variant that repair may mend, empty where there is none; one with new bounds passes by them."""
+    """Return a variant that repair may mend, empty where there is none; one with new bounds passes by them.
+
+    Where float32 itself fails, more of it mends nothing.
+    """
     bounded = {entry.variant for entry in proposed.entries} if proposed is not None else set()
     outcomes = first.run.outcomes if first is not None else ()
-    failed = [one for one in outcomes if one.verdict is Verdict.FAIL and one.precision != Precision.FP32]
+    failed = [one for one in outcomes if one.verdict is Verdict.FAIL]
+    if any(one.precision == Precision.FP32 for one in failed):
+        return ""
     names = (one.variant.partition("@")[0] for one in failed)
     return next((name for name in names if name not in bounded), "")
 

@@ -1,4 +1,8 @@
-"""Every command of the documentation is run, and prints what the page says, but for the digits."""
+"""Every command of the documentation's console blocks is run, and prints what the page says, but for the digits.
+
+What stands in ``NOT_RUN`` is held by ``test_docs_held.py``, inline code and tables by ``test_docs_inline.py``, and what
+needs a GPU by ``tests/gpu/test_docs_on_gpu.py``; of all of these the options are read here.
+"""
 
 from __future__ import annotations
 

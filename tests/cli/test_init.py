@@ -84,6 +84,37 @@ def test_a_variant_that_fails_keeps_its_bounds_and_the_next_command_repairs_it(
     assert "tolerances" not in tomllib.loads((tmp_path / "cases/hot/case.toml").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("operator", "kind", "kept", "reasons"),
+    [
+        ("MatMul", TensorProto.FLOAT, ["fp32", "fp16", "int8"], []),
+        ("MatMul", TensorProto.FLOAT16, ["fp32", "fp16", "int8"], []),
+        ("Add", TensorProto.FLOAT, ["fp32", "fp16"], ["no int8: the model has no float32 Conv"]),
+        (
+            "MatMul",
+            TensorProto.DOUBLE,
+            ["fp32"],
+            ["no fp16: the model has no float32 node whose operator takes half", "no int8: "],
+        ),
+    ],
+)
+def test_a_first_case_has_no_variant_that_changes_nothing_and_so_could_never_be_judged(
+    operator: str, kind: int, kept: list[str], reasons: list[str], *, run_parity: RunParity, tmp_path: Path
+) -> None:
+    value = helper.make_tensor_value_info
+    inputs, outputs = [value("x", kind, [4, 4]), value("z", kind, [4, 4])], [value("y", kind, [4, 4])]
+    graph = helper.make_graph([helper.make_node(operator, ["x", "z"], ["y"])], "small", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    process = run_parity("init", "m.onnx", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    text = (tmp_path / "cases/m/case.toml").read_text(encoding="utf-8")
+    assert list(tomllib.loads(text)["variants"]) == kept
+    assert [reason for reason in reasons if reason not in process.stdout] == []
+    assert [reason for reason in reasons if f"# {reason.capitalize()[:8]}" not in text] == []
+    assert f"✓ everything agrees: {len(kept)} pass" in process.stdout
+
+
 def test_no_run_writes_the_case_and_runs_nothing(run_parity: RunParity, tmp_path: Path) -> None:
     onnx.save(conv_relu(), str(tmp_path / "m.onnx"))
     write_images(tmp_path / "photos", [f"{number}.png" for number in range(6)])
@@ -101,6 +132,57 @@ def bare(dims: list[int | str] | None, kind: int = TensorProto.FLOAT) -> onnx.Mo
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def small(*nodes: onnx.NodeProto, **inputs: list[int | str]) -> onnx.ModelProto:
+    """Return a model of float32 inputs of these sizes whose output is y."""
+    value = helper.make_tensor_value_info
+    given = [value(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()]
+    graph = helper.make_graph(nodes, "small", given, [value("y", TensorProto.FLOAT, None)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_model_that_draws_random_numbers_is_told_as_that(run_parity: RunParity, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["noise"], "draw"),
+        helper.make_node("Add", ["x", "noise"], ["y"], "sum"),
+    ]
+    onnx.save(small(*nodes, x=[4, 8]), str(tmp_path / "m.onnx"))
+    process = run_parity("init", "m.onnx", "--no-run", cwd=tmp_path)
+    told = "warning: the model draws random numbers (RandomNormalLike), so that no two runs of it agree"
+    assert told in " ".join(process.stdout.split())
+
+
+def test_random_inputs_that_a_model_refuses_are_told_with_their_sizes_and_run_with_the_batch_that_shape_names(
+    run_parity: RunParity, tmp_path: Path
+) -> None:
+    model = small(helper.make_node("Reshape", ["x", "sizes"], ["y"], "two_rows"), x=["n", 3, 4])
+    model.graph.initializer.append(helper.make_tensor("sizes", TensorProto.INT64, [2], [2, 12]))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    refused = run_parity("init", "m.onnx", cwd=tmp_path)
+    assert refused.returncode == 2
+    words = " ".join(refused.stderr.split())
+    assert "The inputs were random, of sizes x=1x3x4: give others by --shape where axes are open" in words
+    assert "Python function that yields them (docs/case-file.md#inputs)" in words
+    process = run_parity("init", "m.onnx", "--shape", "x=2x3x4", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "✓ everything agrees" in process.stdout
+    assert tomllib.loads((tmp_path / "cases/m/case.toml").read_text(encoding="utf-8"))["batch_size"] == 2
+
+
+def in_words() -> onnx.ModelProto:
+    """Return a model whose output is a label in words, as a classifier of words exports it."""
+    value = helper.make_tensor_value_info
+    classes = {"keys_int64s": [0, 1], "values_strings": ["no", "yes"]}
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["index"], axis=1, keepdims=0),
+        helper.make_node("LabelEncoder", ["index"], ["word"], domain="ai.onnx.ml", **classes),
+    ]
+    graph = helper.make_graph(
+        nodes, "words", [value("x", TensorProto.FLOAT, [1, 2])], [value("word", TensorProto.STRING, [1])]
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
 @pytest.mark.parametrize(
     ("model", "words", "told"),
     [
@@ -113,6 +195,7 @@ def bare(dims: list[int | str] | None, kind: int = TensorProto.FLOAT) -> onnx.Mo
         (two_inputs(), ("--images", "photos", "--shape", "ids=1x4", "--shape", "mask=1x4"), "the model has 2 inputs"),
         (bare(["n", "c", "h", "w"]), (), "--shape x=1xSIZExSIZExSIZE"),
         (bare([1], TensorProto.STRING), (), "takes text"),
+        (in_words(), (), "output 'word': holds text; expected numbers"),
     ],
 )
 def test_what_cannot_become_a_case_gives_2_and_a_sentence(

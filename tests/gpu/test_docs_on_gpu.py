@@ -1,8 +1,9 @@
 """Every command of the documentation that needs a GPU is run on one, in copies of the checkout with few images.
 
-Four things are not as on the pages. ``cases/shapes_yolo`` is the classifier again, because half engines of the
-detector take minutes; variants are built at optimization level 1; readings of latency are few and short; boards behind
-ssh are left out, because there is none. All commands share a cache, and one that stands on several pages is run once.
+Three things are not as on the pages. ``cases/shapes_yolo`` is the classifier again, because half engines of the
+detector take minutes; variants are built at optimization level 1; readings of latency are few and short. The board
+behind ssh is this host: ``jetson`` leads to an sshd of the tests' own, whose ``python3`` is the interpreter with
+TensorRT. All commands share a cache, and one that stands on several pages is run once.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from tests.doc_commands import WITH_COMMANDS, copy_checkout, needs_gpu, run_in, 
 from tests.gpu.models import conv_net, images
 from tests.gpu.rig import TACTIC_SOURCES
 from tests.pages import ROOT, Command
+from tests.ssh_server import ssh_on_path, ssh_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from parity.backends.tensorrt.interpreter import Interpreter
@@ -40,7 +42,7 @@ LIMIT_S = 280.0
 # Short readings of a small network are unsteady now and then, and what is told then is to measure again.
 ATTEMPTS = 3
 INTERPRETER = "~/trt86/bin/python"
-BOARD = " --tensorrt-python ssh=jetson//python=python3"
+BOARD = "ssh=jetson//"
 ENGINE_FILES = ("release/model.plan", "release/detector.engine")
 # What is added to a command, by its beginning, so that it costs seconds: of an option's values the last one counts.
 SHORTER = {
@@ -63,10 +65,18 @@ def is_of_onnxruntime(command: Command) -> bool:
     return "--backend onnxruntime-" in command.text
 
 
+def is_of_a_board(command: Command) -> bool:
+    return BOARD in command.text
+
+
+def has_its_own_test(command: Command) -> bool:
+    return is_of_onnxruntime(command) or is_of_a_board(command)
+
+
 def shorten(text: str) -> str:
-    """Return a command without the board behind ssh, and with what makes it cost seconds."""
+    """Return a command with what makes it cost seconds."""
     added = next((more for beginning, more in SHORTER.items() if re.match(beginning, text)), "")
-    return f"{text.replace(BOARD, '')} {added}".strip()
+    return f"{text} {added}".strip()
 
 
 def build_quickly(case_file: Path) -> None:
@@ -95,14 +105,14 @@ class Desk:
         self.cache = cache
         self._done: set[str] = set()
 
-    def run(self, text: str, checkout: Path) -> tuple[int, str] | None:
+    def run(self, text: str, checkout: Path, **more: str) -> tuple[int, str] | None:
         """Return a command's exit code and what it printed; None where another page has had it run."""
         short = shorten(text)
         if short in self._done:
             return None
         self._done.add(short)
         here = short.replace(INTERPRETER, shlex.quote(self._interpreter))
-        variables = {"PARITY_TENSORRT_PYTHON": self._interpreter}
+        variables = {"PARITY_TENSORRT_PYTHON": self._interpreter, **more}
         for _ in range(ATTEMPTS):
             done = run_in(checkout, here, self.cache, limit_s=LIMIT_S, **variables)
             if done.returncode != 2 or "unsteady:" not in done.stdout:
@@ -150,7 +160,7 @@ def require_as_on_the_page(command: Command, code: int, printed: str) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page, found in ON_GPU.items() if not all(map(is_of_onnxruntime, found))],
+    [page for page, found in ON_GPU.items() if not all(map(has_its_own_test, found))],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_the_commands_of_a_page_do_on_a_gpu_what_it_says(
@@ -158,7 +168,7 @@ def test_the_commands_of_a_page_do_on_a_gpu_what_it_says(
 ) -> None:
     for command in ON_GPU[page]:
         began = time.perf_counter()
-        if is_of_onnxruntime(command) or (done := desk.run(command.text, checkout)) is None:
+        if has_its_own_test(command) or (done := desk.run(command.text, checkout)) is None:
             continue
         figure(f"s, {shorten(command.text)}", round(time.perf_counter() - began, 1))
         require_as_on_the_page(command, *done)
@@ -181,6 +191,30 @@ def test_the_commands_of_onnxruntime_on_a_gpu_do_what_the_pages_say(
         done = desk.run(command.text, checkout)
         assert done is not None
         require_as_on_the_page(command, *done)
+
+
+@pytest.fixture
+def way_to_the_board(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a PATH whose ``ssh`` finds the board by its name on the pages."""
+    if "python=" not in interpreter.spec or not interpreter.is_local:
+        pytest.skip(f"{interpreter.label} is no path, which ssh could start")
+    folder = tmp_path_factory.mktemp("board")
+    python = folder / "there" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {interpreter.spec.partition("python=")[2]} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    with ssh_server(folder, python.parent) as server:
+        yield ssh_on_path(server, folder)
+
+
+def test_the_commands_for_a_board_do_what_the_pages_say(desk: Desk, checkout: Path, way_to_the_board: str) -> None:
+    for command in filter(is_of_a_board, [command for found in ON_GPU.values() for command in found]):
+        code, printed = desk.run(command.text, checkout, PATH=way_to_the_board) or (None, "")
+        assert code is not None
+        require_as_on_the_page(command, code, printed)
+        # Of the same release as the interpreter here, so that it is the second of its name.
+        there = r"good tensorrt in ssh=jetson//" if "parity doctor" in command.text else r"fp16@tensorrt-[\d.]+-2\b"
+        assert re.search(there, " ".join(printed.split())), f"$ {command.text}\n{printed}"
 
 
 def test_no_exception_has_outlived_its_command() -> None:

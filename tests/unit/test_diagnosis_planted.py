@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from onnx import ModelProto, helper
 
 from parity.diagnose import engine
 from parity.diagnose.registry import RULES
@@ -177,6 +178,14 @@ def test_a_reference_that_is_unsure_in_its_last_digits_is_not_blamed_for_infinit
     finite = replace(tensor, difference=replace(tensor.difference, nonfinite_mismatch_count=0, sqnr_db=48.0))
     alike = replace(evidence, outcomes={"outputs": replace(outputs, tensors=(finite,))})
     assert [one.cause for one in reference_unstable.find(alike)] == ["reference-unstable"]
+    drawing = ModelProto()
+    drawing.CopyFrom(evidence.model)
+    drawing.graph.node.append(helper.make_node("RandomUniformLike", [drawing.graph.input[0].name], ["noise"], "draw"))
+    [found] = reference_unstable.find(replace(alike, model=drawing))
+    assert (found.cause, found.nodes) == ("reference-unstable", ("draw",))
+    assert found.evidence[-1] == "draw (RandomUniformLike) draws anew in each run"
+    assert "random" in found.title
+    assert "small differences" not in found.remedy
 
 
 def test_zeros_beside_the_place_where_error_is_born_lost_nothing_to_underflow() -> None:

@@ -101,6 +101,11 @@ def test_keeping_every_node_is_a_mistake(keep_precision):
         assign(pointwise("Exp"), half_options(keep=("*",), keep_precision=keep_precision))
 
 
+def test_a_keep_list_that_there_is_not_is_not_to_be_shortened():
+    with pytest.raises(PrecisionError, match=r"not kept: drop the variant$"):
+        assign(pointwise("Not"), half_options())
+
+
 def test_a_float64_model_is_told_to_be_exported_in_float32():
     model = model_of([node("Exp", ["x"], ["y"])], [value("x", 1, 11)], [value("y", 1, 11)])
     with pytest.raises(PrecisionError, match="the model computes in float64, export it in float32"):

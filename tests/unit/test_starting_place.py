@@ -229,3 +229,11 @@ def classifier() -> onnx.ModelProto:
         [onnx.numpy_helper.from_array(np.eye(3, 2, dtype=np.float32), "w")],
     )
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(("side", "count"), [(64, 4), (4096, 1)])
+def test_random_feeds_are_few_where_each_is_large(side: int, count: int, model: Path) -> None:
+    draft = drafted(model, images=False)
+    facts = replace(draft.facts, sizes=dict.fromkeys(draft.facts.sizes, (1, 3, side, side)))
+    tables = tomllib.loads(case_text(replace(draft, facts=facts), Paths("m.onnx")))
+    assert (tables["inputs"]["count"], tables["calibration"]["count"]) == (count, count)

@@ -17,6 +17,7 @@ from parity.starting.guess import Guess
 from parity.starting.place import Placed
 from parity.starting.proposals import Proposal, Proposed
 from parity.starting.show import print_draft, print_next, print_tolerances
+from parity.tolerance import Precision
 from tests.run_examples import FAILING, PASSING, make_run
 from tests.tiny_cases import two_matmuls
 
@@ -43,6 +44,8 @@ def test_the_next_command_repairs_what_fails_and_else_judges_everything(draft: D
     assert next_line(draft, None, None) == "next: parity run 'cases/my model'"
     assert next_line(draft, FAILED, Proposed()) == "next: parity repair 'cases/my model' --variant fp16"
     assert next_line(draft, FAILED, Proposed((LOOSER,))) == "next: parity run 'cases/my model'"
+    everywhere = FirstRun(make_run(replace(FAILING, precision=Precision.FP32), FAILING), Path("reports/x"), None)
+    assert next_line(draft, everywhere, Proposed()) == "next: parity run 'cases/my model'"
     broken = FirstRun(make_run(replace(FAILING, verdict=Verdict.ERROR)), Path("reports/x"), None)
     assert next_line(draft, broken, Proposed()) == "next: parity run 'cases/my model'"
 

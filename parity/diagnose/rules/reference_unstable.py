@@ -1,4 +1,4 @@
-"""A reference that does not agree with itself: float32 is not enough for the model."""
+"""A reference that does not agree with itself: float32 is not enough for the model, or it draws random numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from parity.diagnose.certainty import CONFIRMED, SPECIFIC
 from parity.diagnose.row_facts import RowFacts, failed_tensors, is_failed
 from parity.diagnose.trial import decibels, worst_db
 from parity.diagnosis import Diagnosis
+from parity.precision.names import drawing_nodes
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ CAUSE = "reference-unstable"
 _REMEDY = (
     "the model computes small differences of large numbers even in float32: mend it there, judge on inputs on which "
     "the reference is sure, or record a reference in float64"
+)
+_REMEDY_OF_DRAWING = (
+    "make the numbers that it draws an input, or export the model without them: what is drawn anew in each run cannot "
+    "be compared"
 )
 _ALIKE_DB = 10.0
 """A variant so much worse than the reference's own spread has a further cause."""
@@ -36,14 +41,20 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     found = worst_db({one.output: _level_db(one.difference) for one in compared if one.difference})
     if math.isnan(spread) or spread > _SOUND_DB or found < spread - _ALIKE_DB:
         return ()
+    drawing = drawing_nodes(evidence.model.graph)
     rows = RowFacts(evidence.layers).sources if evidence.options.precision is Precision.FP32 else ()
     at = [f"{row.layer} ({', '.join(row.operators)}) is left with {decibels(row.inherited.sqnr_db)}" for row in rows]
+    title = "The reference is as far from itself as the variant is from it"
+    if drawing:
+        title = "The model draws random numbers, so that no two runs of it agree"
+        at = [f"{node.name} ({node.op_type}) draws anew in each run" for node in drawing]
     return (
         Diagnosis(
             cause=CAUSE,
-            title="The reference is as far from itself as the variant is from it",
+            title=title,
             certainty=CONFIRMED + SPECIFIC,
-            nodes=tuple(dict.fromkeys(name for row in rows for name in row.nodes)),
+            nodes=tuple(node.name for node in drawing)
+            or tuple(dict.fromkeys(name for row in rows for name in row.nodes)),
             evidence=(
                 f"ONNX Runtime with graph optimisations and without, both in float32, differ by {decibels(spread)}",
                 f"the variant and the reference differ by {decibels(found)}",
@@ -52,7 +63,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             probe="run the reference with and without graph optimisations, and compare the two",
             probe_result=f"they differ by {decibels(spread)}",
             is_confirmed=True,
-            remedy=_REMEDY,
+            remedy=_REMEDY_OF_DRAWING if drawing else _REMEDY,
         ),
     )
 
