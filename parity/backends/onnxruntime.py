@@ -298,8 +298,6 @@ def _to_array(info: TensorInfo, value: Any) -> np.ndarray:
         dtype = np.dtype(kind.replace("float8", "float8_"))
     elif kind == "bfloat16":
         dtype = np.dtype(kind)
-    elif kind == "string":
-        raise BackendError(f"output {info.name!r}: holds text; expected numbers, expose what the text is chosen by")
     elif kind in {"int4", "uint4"}:
         raise BackendError(f"output {info.name!r}: is {kind}, which cannot be read; cast it to int8 in the model")
     else:

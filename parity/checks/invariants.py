@@ -41,6 +41,8 @@ LAWS = (
 """In the order in which they are tried; what may break the engine for good comes last."""
 
 
+_NOT_FINITE = "every answer is NaN or infinite"
+_EMPTY = "every answer is empty"
 _LONE_ROWS = 4
 """How many rows of a batch are run alone, evenly spread, first and last among them."""
 
@@ -89,7 +91,9 @@ def check_invariants(
             others = (*feeds[:place], *feeds[place + 1 :])
             trial = _Trial(session, (feed, *others), kept, floor_db(precision), tuple(profiles))
             return tuple(law(trial) for law in _LAWS)
-    return tuple(_skipped(name, "no answer holds a finite element to compare") for name in LAWS)
+    # The last answer stands for all: none of them holds a finite element.
+    reason = _NOT_FINITE if any(array.size for array in kept.values()) else _EMPTY
+    return tuple(_skipped(name, reason) for name in LAWS)
 
 
 def _shows_something(outputs: Tensors) -> bool:
@@ -98,7 +102,10 @@ def _shows_something(outputs: Tensors) -> bool:
 
 
 def judge_invariants(invariants: Sequence[Invariant]) -> InvariantsJudgement:
-    """Judge all laws together: one that fails fails the check; where none applies, nothing is shown."""
+    """Judge all laws together: one that fails fails the check; where none applies, nothing is shown.
+
+    An engine whose every answer is NaN or infinite fails: under that every law would hold.
+    """
     held = [law for law in invariants if law.verdict is Verdict.PASS]
     broken = [law for law in invariants if law.verdict is Verdict.FAIL]
     skipped = len(invariants) - len(held) - len(broken)
@@ -108,8 +115,10 @@ def judge_invariants(invariants: Sequence[Invariant]) -> InvariantsJudgement:
         reasons = tuple(f"{law.name}: {law.detail}." for law in broken)
         return InvariantsJudgement(Verdict.FAIL, f"{len(broken)} of {len(held) + len(broken)} broken: {names}", reasons)
     if not held:
-        reasons = tuple(f"{law.name}: {law.detail}." for law in invariants)
-        return InvariantsJudgement(Verdict.INCONCLUSIVE, "no law applies to this engine", reasons)
+        details = {law.detail for law in invariants}
+        verdict = Verdict.FAIL if _NOT_FINITE in details else Verdict.INCONCLUSIVE
+        headline = details.pop() if len(details) == 1 else "no law applies to this engine"
+        return InvariantsJudgement(verdict, headline, tuple(f"{law.name}: {law.detail}." for law in invariants))
     return InvariantsJudgement(Verdict.PASS, f"{len(held)} hold{apart}")
 
 

@@ -73,8 +73,10 @@ def explain_layers(
         outputs, engine = judge_observed_outputs(planned, observed, rounded, settings)
         if outputs.verdict is not Verdict.FAIL:
             return None
-        outcomes, layers = (outputs, observed.outcome), observed.outcome.layers
-        return find_causes(planned, outcomes, observed.feeds, settings, engine=engine, layers=layers)
+        look_at = partial(find_causes, planned, (outputs, observed.outcome), observed.feeds, settings, engine=engine)
+        found = look_at(layers=observed.outcome.layers)
+        # A fused layer hides tensors, and an engine's has no grid: the forecast has a row for each.
+        return found if found.diagnoses or engine is None else look_at()
 
     diagnosed = _guarded(look, settings)
     return None if diagnosed is None else _attached(observed.outcome, diagnosed)

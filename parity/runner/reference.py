@@ -15,6 +15,7 @@ from parity.case import ReferenceKind
 from parity.case.feed import check_tensors, hash_tensors
 from parity.case.feeds import open_feeds
 from parity.case.recorded import open_recorded, open_reference_function
+from parity.errors import ModelError
 from parity.graph import HALF_DTYPES, hash_model, load_model, model_interface
 from parity.options import Provider, SessionOptions
 from parity.pace import paced
@@ -99,7 +100,7 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     Raises
     ------
     ModelError
-        The model cannot be read, or the reference's runtime refuses it.
+        The model cannot be read, gives text, or the reference's runtime refuses it.
     FeedError
         The feeds or the recorded outputs cannot be made or do not fit the model.
     BackendError
@@ -110,6 +111,7 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     given = load_model(case.model)
     model = without_half(given) if holds_half(given) else given
     interface = model_interface(model)
+    _require_numbers(interface)
     note, feeds = _open_feeds(case, settings, model_interface(given))
     digest = hashlib.sha256()
     stored = []
@@ -137,6 +139,12 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     # Whoever judges one saved feed alone wants its figures, whatever it holds.
     is_one_value = settings.feed is None and inputs.are_one_value
     return PreparedCase(model, interface, given, record, tuple(stored), note, is_one_value)
+
+
+def _require_numbers(interface: ModelInterface) -> None:
+    for info in interface.outputs:
+        if info.dtype == "object":
+            raise ModelError(f"output {info.name!r}: holds text; expected numbers, expose what the text is chosen by")
 
 
 class _Inputs:

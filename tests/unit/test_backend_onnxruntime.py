@@ -117,12 +117,6 @@ def test_a_four_bit_output_is_refused_by_name() -> None:
         session.run({"x": np.ones(2, np.float32)})
 
 
-def test_an_output_of_text_is_refused_by_name() -> None:
-    session = open_session(cast(TensorProto.FLOAT, TensorProto.STRING))
-    with pytest.raises(BackendError, match="output 'y': holds text; expected numbers"):
-        session.run({"x": np.ones(2, np.float32)})
-
-
 def test_strided_and_foreign_byte_order_arrays_are_read_by_value() -> None:
     array = np.arange(6, dtype=">f4")[::2]
     np.testing.assert_array_equal(open_session(relu()).run({"x": array})["y"], [0, 2, 4])

@@ -198,19 +198,21 @@ def test_one_wrong_row_among_many_is_not_averaged_away() -> None:
     assert found.sqnr_db < floor_db(Precision.FP8)
 
 
-NOTHING = {
-    "empty": lambda feed: {"y": feed["x"][:, :0], "best": np.zeros((len(feed["x"]), 0), np.int64)},
-    "NaN": lambda feed: {"y": feed["x"] * np.float32(np.nan)},
-}
-
-
-@pytest.mark.parametrize("function", NOTHING.values(), ids=NOTHING)
-def test_answers_that_hold_nothing_keep_no_law(function) -> None:
-    found = tried(FakeEngine(function=function))
+def test_answers_that_are_all_empty_keep_no_law() -> None:
+    empty = FakeEngine(function=lambda feed: {"y": feed["x"][:, :0], "best": np.zeros((len(feed["x"]), 0), np.int64)})
+    found = tried(empty)
     assert {law.verdict for law in found.values()} == {Verdict.SKIPPED}
     judged = judge_invariants(tuple(found.values()))
-    assert judged.verdict is Verdict.INCONCLUSIVE
-    assert judged.reasons[0] == "same feed twice: no answer holds a finite element to compare."
+    assert (judged.verdict, judged.headline) == (Verdict.INCONCLUSIVE, "every answer is empty")
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_an_engine_that_never_answers_with_a_finite_number_fails_though_equal_to_itself(value: float) -> None:
+    found = tried(FakeEngine(function=lambda feed: {"y": np.full_like(feed["x"], value)}))
+    assert {law.verdict for law in found.values()} == {Verdict.SKIPPED}
+    judged = judge_invariants(tuple(found.values()))
+    assert (judged.verdict, judged.headline) == (Verdict.FAIL, "every answer is NaN or infinite")
+    assert judged.reasons[0] == "same feed twice: every answer is NaN or infinite."
 
 
 def test_a_feed_without_an_answer_leaves_the_laws_to_the_next_one() -> None:

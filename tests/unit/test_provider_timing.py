@@ -11,6 +11,7 @@ import pytest
 from parity.backends import onnxruntime as runtime_module
 from parity.backends import provider as provider_module
 from parity.backends.engine import EngineRequest, OnnxSource
+from parity.backends.onnxruntime_provider import PROVIDER_NAMES
 from parity.backends.onnxruntime_timing import time_bound, time_transferless
 from parity.backends.provider import ProviderBackend
 from parity.errors import BackendError
@@ -71,8 +72,8 @@ def test_a_reading_without_transfers_copies_nothing_and_waits_for_the_provider()
 @pytest.fixture
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderSession]:
     """Yield a provider's session whose provider is the CPU's."""
-    monkeypatch.setitem(runtime_module._PROVIDER_NAMES, Provider.CUDA, "CPUExecutionProvider")
-    monkeypatch.setattr(runtime_module, "_provider_entry", lambda _options: "CPUExecutionProvider")
+    monkeypatch.setitem(PROVIDER_NAMES, Provider.CUDA, "CPUExecutionProvider")
+    monkeypatch.setattr(runtime_module, "provider_entry", lambda _options: "CPUExecutionProvider")
     monkeypatch.setattr(ProviderBackend, "cuda_device", ("cpu", 0))
     model = affine()
     request = EngineRequest(OnnxSource(model, model), Precision.FP32, keep_precision=Precision.FP32)

@@ -134,6 +134,31 @@ def test_layers_of_an_engine_have_the_causes_of_its_own_outputs(hot: Case, tmp_p
     assert "fusion-or-tactic" in {one.cause for one in told.diagnoses}
 
 
+def test_where_layers_of_an_engine_show_no_cause_those_of_its_forecast_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Evidence] = []
+
+    def second_time(evidence: Evidence) -> tuple[Diagnosis, ...]:
+        given.append(evidence)
+        return (DIAGNOSIS,) if len(given) > 1 else ()
+
+    monkeypatch.setattr(engine, "RULES", (second_time,))
+    case = load_case(write_matmul_case(tmp_path / "case") / "case.toml")
+    backend = TensorRTBackend(SimulatedWorker(faults=Faults(wrong_node="first", wrong_by=0.25)), None)
+    with open_case_judge(case, JudgeSettings(layers=LayerSettings())) as judge:
+        [outcome] = judge.judge_variant(case.variants[1], backend)
+        told = judge.diagnose(case.variants[1], [outcome])
+    backend.close()
+    assert told is not None
+    assert outcome.layers is not None
+    assert told.diagnoses == (DIAGNOSIS,)
+    own, forecast = (evidence.layers for evidence in given)
+    assert own == outcome.layers
+    assert forecast is not None
+    assert forecast.rows != own.rows
+
+
 def test_a_saved_feed_is_observed_alone(hot: Case, tmp_path: Path) -> None:
     with open_run(RunSettings((hot.folder,), ("fp16",), out=tmp_path / "reports")) as opened:
         opened.judge_all()
