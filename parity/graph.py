@@ -171,6 +171,13 @@ def model_interface(model: ModelProto) -> ModelInterface:
     )
 
 
+def require_numbers(interface: ModelInterface) -> None:
+    """Raise ``ModelError`` where an output holds text, which nothing compares."""
+    for info in interface.outputs:
+        if info.dtype == "object":
+            raise ModelError(f"output {info.name!r}: holds text; expected numbers, expose what the text is chosen by")
+
+
 def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     tensor = value.type.tensor_type
     dims = tuple(_dimension(dim) for dim in tensor.shape.dim)

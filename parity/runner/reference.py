@@ -15,8 +15,7 @@ from parity.case import ReferenceKind
 from parity.case.feed import check_tensors, hash_tensors
 from parity.case.feeds import open_feeds
 from parity.case.recorded import open_recorded, open_reference_function
-from parity.errors import ModelError
-from parity.graph import HALF_DTYPES, hash_model, load_model, model_interface
+from parity.graph import HALF_DTYPES, hash_model, load_model, model_interface, require_numbers
 from parity.options import Provider, SessionOptions
 from parity.pace import paced
 from parity.precision.widen import holds_half, without_half
@@ -111,7 +110,7 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     given = load_model(case.model)
     model = without_half(given) if holds_half(given) else given
     interface = model_interface(model)
-    _require_numbers(interface)
+    require_numbers(interface)
     note, feeds = _open_feeds(case, settings, model_interface(given))
     digest = hashlib.sha256()
     stored = []
@@ -139,12 +138,6 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     # Whoever judges one saved feed alone wants its figures, whatever it holds.
     is_one_value = settings.feed is None and inputs.are_one_value
     return PreparedCase(model, interface, given, record, tuple(stored), note, is_one_value)
-
-
-def _require_numbers(interface: ModelInterface) -> None:
-    for info in interface.outputs:
-        if info.dtype == "object":
-            raise ModelError(f"output {info.name!r}: holds text; expected numbers, expose what the text is chosen by")
 
 
 class _Inputs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from onnx import TensorProto
 
 from parity.errors import ModelError
-from parity.graph import ModelInterface, TensorInfo, load_model, model_interface
+from parity.graph import ModelInterface, TensorInfo, load_model, model_interface, require_numbers
 from parity.starting.ultralytics import Metadata, read_metadata
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def read_facts(path: Path, shapes: Shapes | None = None) -> ModelFacts:
     Raises
     ------
     ModelError
-        It cannot be read, has no input, an input that is no tensor of numbers, or an open axis that nothing gives a
-        size; or ``shapes`` do not fit it.
+        It cannot be read, has no input, an input that is no tensor of numbers, an output of text, or an open axis
+        that nothing gives a size; or ``shapes`` do not fit it.
     """
     model = load_model(path)
     interface = model_interface(model)
@@ -129,6 +129,7 @@ def _check_kinds(path: Path, model: ModelProto, interface: ModelInterface) -> No
         problem = _kind_problem(values[info.name])
         if problem:
             raise ModelError(f"{path}: input {info.name!r} {problem}")
+    require_numbers(interface)
 
 
 def _kind_problem(kind: TypeProto) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from parity.case import Variant
 from parity.errors import FeedError, RunError
@@ -19,11 +20,22 @@ from parity.options import PrecisionOptions, Provider, SessionOptions
 from parity.preprocess import Geometry
 from parity.results import Environment, Run
 from parity.run_file import load_run
-from parity.runner import JudgeSettings, Origin, RunFolder, RunSettings, cache_folder, create_run_folder
+from parity.runner import (
+    JudgeSettings,
+    Origin,
+    RunFolder,
+    RunSettings,
+    cache_folder,
+    create_run_folder,
+    run_cases,
+)
 from parity.runner.replay import NOTE_KEY, FeedNote, read_feed, write_feed
 from parity.runner.settings import MADE_BY, relative_path, selection_of, with_selection, without_current_folder
 from parity.runner.store import TensorStore
 from parity.tolerance import Precision
+from parity.verdict import Verdict
+from tests.tiny_graphs import model_of
+from tests.tiny_models import write_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +118,18 @@ def test_a_damaged_note_is_told(text: str, tmp_path: Path) -> None:
     with pytest.raises(FeedError, match="its note is damaged") as caught:
         read_feed(tmp_path / "feed.npz")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_gives_text_is_an_error_that_names_the_output(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    inputs, outputs = [value("x", TensorProto.FLOAT, [1, 4])], [value("word", TensorProto.STRING, [1, 4])]
+    model = model_of([helper.make_node("Cast", ["x"], ["word"], "cast", to=TensorProto.STRING)], inputs, outputs)
+    case = write_case(
+        tmp_path / "words", 'model = "model.onnx"\n[inputs]\nkind = "random"\nseed = 1\ncount = 1\n', model
+    )
+    [outcome] = run_cases(RunSettings((case,), ("fp32",), out=tmp_path / "reports")).outcomes
+    assert outcome.verdict is Verdict.ERROR
+    assert outcome.headline == "output 'word': holds text; expected numbers, expose what the text is chosen by"
 
 
 def test_a_run_folder_is_named_by_time_and_name_and_never_shared(tmp_path: Path) -> None:
