@@ -16,7 +16,6 @@ from parity.backends.fake import (
     Crash,
     DropOutput,
     ExtraOutput,
-    FakeBackend,
     FakeSession,
     Fault,
     OutputFault,
@@ -29,6 +28,7 @@ from parity.run_file import load_run
 from parity.runner import JudgeSettings, RunSettings, open_case_judge, open_run, run_cases
 from parity.runner.decoded_reference import DecodedReference
 from parity.verdict import Verdict
+from tests.runner_examples import fake
 from tests.simulated_worker import SimulatedWorker
 from tests.tiny_detector import (
     CASE_FILE,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from parity.backends import Backend, TensorRTSettings
     from parity.results import Outcome
-    from parity.runner.run import OpenBackends
 
 FAKE = RunSettings(cases=(Path("cases/tiny"),), backends=("fake",), variants=("fp32",))
 SEEN = len(OBJECTS) - 1
@@ -59,16 +58,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Run every test in a folder of its own that has the tiny detector."""
     monkeypatch.chdir(tmp_path)
     return write_detector_case(tmp_path / "cases" / "tiny")
-
-
-def fake(*faults: Fault) -> OpenBackends:
-    """Open the backend ``fake`` with faults."""
-
-    @contextmanager
-    def open_backends(names: Sequence[str], tensorrt: TensorRTSettings) -> Iterator[tuple[Backend, ...]]:
-        yield tuple(FakeBackend(faults) if name == "fake" else get_backend(name) for name in names)
-
-    return open_backends
 
 
 def judge(*faults: Fault, settings: RunSettings = FAKE) -> dict[str, Outcome]:
