@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ def load_libraries(runtime: Any, provider: Provider) -> str:
     return "; ".join(filter(None, complaints))
 
 
+# A run opens many sessions, and each call looks through pip's packages and the linker's path again.
+@cache
 def _load_cuda(runtime: Any) -> str:
     # Releases before 1.21 have no such function: CUDA has to be on the linker's path.
     preload = getattr(runtime, "preload_dlls", None)

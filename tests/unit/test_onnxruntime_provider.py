@@ -43,6 +43,14 @@ def test_cuda_is_loaded_before_a_gpu_provider(provider: Provider) -> None:
     assert runtime.call_count == 1
 
 
+@pytest.mark.usefixtures("own_tensorrt")
+def test_cuda_is_loaded_once_for_all_sessions_and_its_complaint_is_told_each_time() -> None:
+    runtime = Runtime("Failed to load libcublas.so.13")
+    told = [load_libraries(runtime, provider) for provider in (*ON_A_GPU, *ON_A_GPU)]
+    assert told == ["Failed to load libcublas.so.13"] * 4
+    assert runtime.call_count == 1
+
+
 def test_nothing_is_loaded_for_the_cpu() -> None:
     runtime = Runtime("Failed to load libcublas.so.13")
     assert load_libraries(runtime, Provider.CPU) == ""
@@ -50,7 +58,7 @@ def test_nothing_is_loaded_for_the_cpu() -> None:
 
 
 def test_a_release_that_cannot_load_them_is_left_to_the_linker() -> None:
-    assert load_libraries(SimpleNamespace(), Provider.CUDA) == ""
+    assert load_libraries(object(), Provider.CUDA) == ""
 
 
 def test_what_cannot_be_loaded_is_returned_and_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
