@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto
 
 from parity.errors import PrecisionError
-from parity.precision.names import kept_nodes
+from parity.precision.names import kept_nodes, remedy_of_nothing_left
 from parity.precision.scope import Scope, enter, formal_types, open_scope, schema_of, subgraphs
 from parity.tolerance import Precision
 
@@ -94,7 +94,7 @@ def has_nodes_for_half(model: ModelProto) -> bool:
 def _remedy(scope: Scope, kept: AbstractSet[str]) -> str:
     if TensorProto.DOUBLE in scope.types.values():
         return "the model computes in float64, export it in float32"
-    return "shorten the keep-list, or drop the variant" if kept else "drop the variant"
+    return remedy_of_nothing_left(kept)
 
 
 def _computing_nodes(scope: Scope) -> Iterator[NodeProto]:

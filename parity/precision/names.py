@@ -13,6 +13,7 @@ from parity.precision.scope import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -117,3 +118,8 @@ def _matches(node: NodeProto, pattern: str) -> bool:
     if pattern.startswith("op:"):
         return fnmatchcase(node.op_type, pattern.removeprefix("op:"))
     return node.name == pattern or fnmatchcase(node.name, pattern)
+
+
+def remedy_of_nothing_left(kept: AbstractSet[str]) -> str:
+    """Return what to do where a precision would change no node: only who keeps some can keep fewer."""
+    return "shorten the keep-list, or drop the variant" if kept else "drop the variant"

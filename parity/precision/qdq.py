@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from parity.errors import PrecisionError
 from parity.precision.edit import drop_unused_initializers, replace_nodes
-from parity.precision.names import all_nodes, tensor_names, unused_name
+from parity.precision.names import all_nodes, remedy_of_nothing_left, tensor_names, unused_name
 from parity.precision.scope import Scope, open_scope
 from parity.tolerance import Precision
 
@@ -96,10 +96,9 @@ def quantize(model: ModelProto, ranges: Mapping[str, float], form: QuantFormat, 
     """
     nodes = list(_quantized_nodes(open_scope(model), kept))
     if not nodes:
-        remedy = "shorten the keep-list, or drop the variant" if kept else "drop the variant"
         raise PrecisionError(
             "no node would be quantized; expected at least one float32 Conv, ConvTranspose, Gemm or MatMul outside of "
-            f"subgraphs that is not kept: {remedy}"
+            f"subgraphs that is not kept: {remedy_of_nothing_left(kept)}"
         )
     quantizer = _Quantizer(model, ranges, form)
     names = {node.name for node in nodes}
