@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -10,26 +11,44 @@ import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from tests.pages import PAGES, ROOT, Command, commands
+from tests.pages import PAGES, ROOT, Command, commands, read
 from tests.tiny_cases import process_environment
 from tests.warm_process import LIMIT_S, run_warm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Patterns of the beginnings of commands that are not run as they stand, each with its reason. Every one has a test of
-# its own in tests/cli/test_docs_held.py, which fails where the command would.
+# Patterns of the beginnings of commands that test_docs_commands.py does not run, and what runs them.
 NOT_RUN = {
-    r"pip install|~/trt86/bin/pip install": "fills an environment, for a GPU with gigabytes",
-    r"python3(?:\.10)? -m venv|source ": "of use to what follows in the same shell alone",
-    r"pytest$|ruff |mypy$|lint-imports$": "examine the whole project, which .ci/run does; pytest would start itself",
-    r"python benchmarks/": "minutes at full length, or torch and torchvision",
-    r"parity run cases/shapes_classifier cases/shapes_yolo ": "a minute with all of its images",
+    r"pip install|~/trt86/bin/pip install": "tests/documented/test_installs.py, because they fill an environment",
+    r"python3(?:\.10)? -m venv|source ": "tests/documented/test_installs.py, for the installs that follow in one shell",
+    r"pytest(?: tests/documented)?$|ruff |mypy$|lint-imports$": ".ci/run, because they examine the whole project",
+    r"python benchmarks/": "tests/documented/test_scripts.py, because of the minutes",
+    r"parity run cases/shapes_classifier cases/shapes_yolo ": "tests/documented/test_scripts.py, as above",
+}
+# Whether the tests of tests/documented run what they run at full length.
+FULL = os.environ.get("PARITY_DOCUMENTED") == "full"
+# Inline commands with something to fill in whose options stand in no block: what is run in their place.
+FILLED = {
+    "parity baseline update CASE --from RUN": "parity baseline update cases/shapes_classifier --from reports/*-kept",
+    "parity run --resume RUN": "parity run --resume reports/*-kept",
+    "parity run --resume RUN --history FILE": "parity run --resume reports/*-kept --history history.db",
+}
+_LATENCY = "parity latency cases/shapes_classifier --backend tensorrt --variant fp16"
+FILLED_ON_GPU = {
+    "parity latency --cuda-graph": f"{_LATENCY} --cuda-graph",
+    "parity latency --layers": f"{_LATENCY} --layers",
+    "parity latency --rebuilds": f"{_LATENCY} --rebuilds 1",
+    "parity latency --rebuilds N": f"{_LATENCY} --rebuilds 1",
+    "parity latency --seconds": f"{_LATENCY} --seconds 2",
+    "parity latency --streams": f"{_LATENCY} --streams 2",
+    "parity latency --warm-up-ms": f"{_LATENCY} --warm-up-ms 30",
 }
 # Those that tests/gpu/test_docs_on_gpu.py runs. The committed recording stands in for a GPU anywhere.
 NEEDS_GPU = (
     r"(?:\w+=\S+ )*parity \w+ .*--(?:backend tensorrt|backend onnxruntime-|engine|tensorrt-python (?!recording=tests))",
     "pytest .*--parity-(?:backend tensorrt|tensorrt-python)",
+    "polygraphy run .*--trt ",
 )
 WITH_COMMANDS = [page for page in PAGES if commands(page.read_text(encoding="utf-8"))]
 
@@ -57,6 +76,27 @@ def simple_commands(page: Path) -> list[Command]:
 
 def is_not_run(command: Command) -> bool:
     return any(re.match(pattern, command.text) for pattern in NOT_RUN)
+
+
+def held_texts() -> list[str]:
+    """Return every command that is not run as it stands by test_docs_commands.py: of blocks, and of inline code."""
+    console = [command.text for page in WITH_COMMANDS for command in simple_commands(page) if is_not_run(command)]
+    inline = [text for page in PAGES for text in inline_commands(page.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys([*console, *inline]))
+
+
+def matching(pattern: str) -> list[str]:
+    """Return those of the held commands that begin with a pattern."""
+    return [text for text in held_texts() if re.match(pattern, text)]
+
+
+# What the script of the continuous integration does, without its comments and headings.
+CI = "\n".join(line for line in read(".ci/run").splitlines() if not re.match(r"\s*#|heading ", line))
+
+
+def stands_in_ci(text: str) -> bool:
+    """Tell whether .ci/run executes a command word for word."""
+    return re.search(rf"(?:^|&& |\{{ ){re.escape(text)}(?:$|;| &&)", CI, re.MULTILINE) is not None
 
 
 def needs_gpu(command: Command) -> bool:

@@ -1,21 +1,23 @@
-"""Commands in inline code and in tables of the documentation: run, or at least read by the parser that would read them.
+"""Commands in inline code and in tables of the documentation: run, with what has to be filled in filled in.
 
 - An inline ``parity`` command is as good as run where a console block that is run has the same subcommand and all of
   its options. Any other that is whole, so without a placeholder such as CASE and with all that it needs, is run here,
-  with ``--limit 1`` where it judges. A bare ``parity run`` in a sentence is a name, which has to exist.
-- One with placeholders cannot be run: subcommand, options and the values of options that are no placeholders are read
-  by the real command line. So are those for a GPU, whose blocks ``tests/gpu/test_docs_on_gpu.py`` runs.
-- Inline ``pytest`` has its options read. ``pip``, ``ssh``, ``python benchmarks/…`` and shell lines are held by
-  ``test_docs_held.py``; ``python`` lines of the cases name scripts that have to exist; ``bash .ci/run`` is what CI is.
-- Polygraphy's are read by its own parser. trtexec is not to be had: its options have to stand in the table of
-  ``docs/engine-options.md``, which says what each becomes here.
+  with ``--limit 1`` where it judges; and of those that are not whole, what ``FILLED`` makes of them. Those for a GPU
+  are run by ``tests/gpu/test_docs_on_gpu.py``. A bare ``parity run`` in a sentence is a name, which has to exist.
+- Inline ``pytest`` has its options read: it would start itself. ``ssh`` and shell lines are run by
+  ``test_docs_held.py``, installs and scripts by ``tests/documented``; ``bash .ci/run`` is what runs all of them.
+- Tools of Polygraphy that are named beside this project's have to exist, with their options.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -24,6 +26,8 @@ from typer.core import TyperGroup
 from parity.cli import app
 from tests.cli.test_docs_commands import read_options
 from tests.doc_commands import (
+    FILLED,
+    FILLED_ON_GPU,
     WITH_COMMANDS,
     copy_checkout,
     inline_commands,
@@ -32,10 +36,9 @@ from tests.doc_commands import (
     run_in,
     simple_commands,
 )
-from tests.pages import PAGES, ROOT, Command, read
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.pages import PAGES, ROOT, Command, read, table
+from tests.tiny_cases import IS_INSTALLED
+from tests.warm_process import LIMIT_S
 
 INLINE = list(dict.fromkeys(text for page in PAGES for text in inline_commands(page.read_text(encoding="utf-8"))))
 RUN = [command.text for page in WITH_COMMANDS for command in simple_commands(page) if not is_not_run(command)]
@@ -45,6 +48,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 # What a command is told that ends too early, by the names of its errors.
 INCOMPLETE = {"MissingParameter", "BadOptionUsage", "NoArgsIsHelpError"}
 MOST_MISSING = 5
+COMPLETION = "parity --install-completion"
 # Without what their blocks give them they do something else.
 RUN_TOO = {"parity init model.onnx", "parity doctor"}
 PLACEHOLDER = re.compile(r"\[?[A-Z]+(?:\.onnx|…)*\]?|…|cases/NAME")
@@ -148,6 +152,47 @@ def test_whole_inline_commands_are_run(tmp_path: Path) -> None:
     assert (tmp_path / "docs/case-reference.md").read_text(encoding="utf-8") == read("docs/case-reference.md")
 
 
+def test_every_other_inline_command_is_filled_in_and_run() -> None:
+    rest = [text for text in of("parity") if text not in WHOLE and not is_covered(text)]
+    assert sorted(rest) == sorted([COMPLETION, *FILLED, *FILLED_ON_GPU])
+    for text, filled in {**FILLED, **FILLED_ON_GPU}.items():
+        (name, options), (filled_name, more) = options_of(text), options_of(filled)
+        assert (name, options - more) == (filled_name, set())
+
+
+def test_inline_commands_that_are_filled_in_are_run(tmp_path: Path) -> None:
+    checkout = copy_checkout(tmp_path, 2)
+    cache = tmp_path / "cache"
+    kept = run_in(checkout, "parity run cases/shapes_classifier --variant fp32 --limit 1 --name kept", cache)
+    assert kept.returncode == 0, kept.stdout
+    for text in FILLED.values():
+        done = run_in(checkout, text, cache)
+        assert done.returncode == 0, f"$ {text}\n{done.stdout}"
+        assert "Traceback" not in done.stdout
+    assert (tmp_path / "history.db").is_file()
+
+
+@pytest.mark.skipif(not IS_INSTALLED, reason="the program of the shell's PATH is installed with the package")
+def test_the_completion_that_is_installed_completes_commands_and_options(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    told = "COMP_WORDS=(parity {words}) COMP_CWORD={number}; _parity_completion parity; echo ${{COMPREPLY[@]}}"
+    # The shell is found among the parents of the process: a last command would take its place.
+    lines = [
+        f"{COMPLETION}; . ~/.bashrc",
+        told.format(words="lat", number=1),
+        told.format(words="run --resu", number=2),
+    ]
+    done = subprocess.run(
+        ["bash", "--norc", "-c", "; ".join(lines)],
+        env={"HOME": str(tmp_path), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT_S,
+    )
+    assert done.stdout.splitlines()[-2:] == ["latency", "--resume"], done
+
+
 @pytest.mark.parametrize("text", of("pytest"))
 def test_an_inline_pytest_has_options_that_exist(text: str) -> None:
     words = shlex.split(text)
@@ -155,12 +200,6 @@ def test_an_inline_pytest_has_options_that_exist(text: str) -> None:
     known = {word for command in RUN if command.startswith("pytest") for word in shlex.split(command)}
     assert all(word in known for word in words if word.startswith("-"))
     assert all((ROOT / word).exists() for word in words if "/" in word)
-
-
-@pytest.mark.parametrize("text", of("python"))
-def test_an_inline_script_exists(text: str) -> None:
-    folders = (ROOT, *(ROOT / "cases").iterdir())
-    assert any((folder / shlex.split(text)[1]).is_file() for folder in folders)
 
 
 # It reads entry points in a way that Python has given up.
@@ -178,8 +217,14 @@ def polygraphy_error(
     return ended.value.code, " ".join(capsys.readouterr())
 
 
+def tools_of_polygraphy() -> list[str]:
+    """Return what the table for those who come from Polygraphy names: its tools, with options."""
+    named = [row[0].strip("`") for row in table(read("docs/how-to.md"), "Polygraphy's")]
+    return [f"polygraphy {text}" for text in named if not text.startswith("-")]
+
+
 @READS_ENTRY_POINTS
-@pytest.mark.parametrize("text", of("polygraphy"))
+@pytest.mark.parametrize("text", [*of("polygraphy"), *tools_of_polygraphy()])
 def test_polygraphys_own_parser_knows_an_inline_command(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,15 +240,9 @@ def test_a_tool_that_polygraphy_does_not_have_is_told(
     assert polygraphy_error(["polygraphy", "judge", "--help"], monkeypatch, capsys)[0] == 2
 
 
-@pytest.mark.parametrize("text", of("trtexec"))
-def test_an_inline_trtexec_has_options_of_the_table(text: str) -> None:
-    page = read("docs/engine-options.md")
-    assert [word for word in shlex.split(text)[1:] if f"`{word.partition('=')[0]}" not in page] == []
-
-
 def test_every_inline_command_is_of_a_program_that_is_held() -> None:
-    held_here = ("parity", "pytest", "python", "polygraphy", "trtexec")
-    held_elsewhere = ("python3 -m venv", "source ", "pip install", "ssh ", "export ")
+    held_here = ("parity", "pytest", "polygraphy")
+    held_elsewhere = ("python3 -m venv", "source ", "pip install", "python ", "ssh ", "export ")
     rest = [text for text in INLINE if text.partition(" ")[0] not in held_here and not text.startswith(held_elsewhere)]
     assert rest == ["bash .ci/run"]
     assert (ROOT / ".ci/run").is_file()

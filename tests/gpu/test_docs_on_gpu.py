@@ -1,5 +1,7 @@
 """Every command of the documentation that needs a GPU is run on one, in copies of the checkout with few images.
 
+Inline commands are run as ``FILLED_ON_GPU`` fills them in, and Polygraphy by the interpreter with TensorRT.
+
 Three things are not as on the pages. ``cases/shapes_yolo`` is the classifier again, because half engines of the
 detector take minutes; variants are built at optimization level 1; readings of latency are few and short. The board
 behind ssh is this host: ``jetson`` leads to an sshd of the tests' own, whose ``python3`` is the interpreter with
@@ -11,6 +13,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,16 @@ import tomlkit
 from parity.backends import get_backend
 from parity.errors import BackendError
 from parity.options import Provider, SessionOptions
-from tests.doc_commands import WITH_COMMANDS, copy_checkout, needs_gpu, run_in, simple_commands, without_digits
+from tests.doc_commands import (
+    FILLED_ON_GPU,
+    WITH_COMMANDS,
+    copy_checkout,
+    expand,
+    needs_gpu,
+    run_in,
+    simple_commands,
+    without_digits,
+)
 from tests.gpu.models import conv_net, images
 from tests.gpu.rig import TACTIC_SOURCES
 from tests.pages import ROOT, Command
@@ -69,8 +81,12 @@ def is_of_a_board(command: Command) -> bool:
     return BOARD in command.text
 
 
+def is_of_polygraphy(command: Command) -> bool:
+    return command.text.startswith("polygraphy ")
+
+
 def has_its_own_test(command: Command) -> bool:
-    return is_of_onnxruntime(command) or is_of_a_board(command)
+    return is_of_onnxruntime(command) or is_of_a_board(command) or is_of_polygraphy(command)
 
 
 def shorten(text: str) -> str:
@@ -191,6 +207,35 @@ def test_the_commands_of_onnxruntime_on_a_gpu_do_what_the_pages_say(
         done = desk.run(command.text, checkout)
         assert done is not None
         require_as_on_the_page(command, *done)
+
+
+def test_inline_commands_do_on_a_gpu_what_the_pages_say(desk: Desk, checkout: Path) -> None:
+    for text in FILLED_ON_GPU.values():
+        if (done := desk.run(text, checkout)) is not None:
+            assert done[0] == 0, f"$ {text}\n{done[1]}"
+
+
+def test_polygraphys_own_engines_agree_with_the_page(
+    checkout: Path, interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if "python=" not in interpreter.spec or not interpreter.is_local:
+        pytest.skip(f"{interpreter.label} is no path, which could start Polygraphy")
+    page = ROOT / "docs/interop.md"
+    cache = tmp_path_factory.mktemp("interop")
+    for command in simple_commands(page)[:3]:
+        run_in(checkout, command.text, cache)
+    codes = []
+    for command in ON_GPU[page]:
+        script = "import sys; from polygraphy.tools import main; sys.exit(main())"
+        words = [word for part in shlex.split(command.text)[1:] for word in expand(part, checkout)]
+        words += ["--builder-optimization-level", "1"]
+        python = interpreter.spec.partition("python=")[2]
+        done = subprocess.run(
+            [python, "-c", script, *words], cwd=checkout, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+        assert re.search(r"(?:PASSED|FAILED) \|", done.stdout), f"{done.stdout}\n{done.stderr}"
+        codes.append(done.returncode)
+    assert codes == [0, 1]
 
 
 @pytest.fixture
