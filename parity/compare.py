@@ -13,6 +13,7 @@ import numpy as np
 
 from parity.blocks import BLOCK_SIZE, boxes, kind_of, pair, read, single
 from parity.errors import ParityError
+from parity.fill import BELOW, LEAST_FILL, by_level, fill_levels
 from parity.kernel import Gauge, add_side, measure
 from parity.tally import SideTally, Tally
 from parity.tolerance import Precision
@@ -39,12 +40,6 @@ _FORMATS: dict[Precision, tuple[int, int]] = {
     Precision.FP8: (3, -6),
 }
 _INT8_LARGEST = 127
-
-# From here on float32 has no fractions left, and 20 powers of two further down hardly a digit in a common sum.
-_LEAST_FILL = 2.0**23
-_FILL_GAP = 20
-# A mask is often added to what it masks.
-_FILL_SPREAD = 1e-5
 
 
 class TensorComparison:
@@ -188,58 +183,35 @@ def reference_rms(arrays: Iterable[npt.NDArray[Any]], region: Region = ()) -> fl
     """Return the root mean square of the finite elements of a region over all arrays; 0.0 where none is finite.
 
     Values that fill masked places, such as -1e9 or float32's lowest, are left out: with them no tolerance in units of
-    it would ever be missed. A value is taken for one where it is at least ``2**23``, nothing else lies within 20 powers
-    of two below it, and nothing is near it but itself.
+    it would ever be missed (``parity.fill``).
 
     Raises
     ------
     StructureError
         An array holds no plain numbers, or the region holds nothing.
     """
-    levels = _Levels()
+    levels: dict[int, SideTally] = {}
     for array in arrays:
         view = single(array, region)
         buffer = np.empty(min(BLOCK_SIZE, view.array.size))
         for box in boxes(view.array.shape):
             values = read(view, box, buffer)
-            levels.add(values[np.isfinite(values)])
-    return levels.without_fill().side().rms
+            _add_values(levels, values[np.isfinite(values)])
+    total, fill = SideTally(), fill_levels(levels)
+    for level in sorted(levels.keys() - fill):
+        total.merge(levels[level])
+    return total.side().rms
 
 
-class _Levels:
-    """Finite values seen: those below the smallest fill value together, the others by their power of two."""
-
-    def __init__(self) -> None:
-        self._small = SideTally()
-        self._large: dict[int, SideTally] = {}
-
-    def add(self, values: npt.NDArray[np.float64]) -> None:
-        """Add finite values, 1-D."""
-        is_large = np.abs(values) >= _LEAST_FILL
-        if not is_large.any():
-            add_side(self._small, values)
-            return
-        add_side(self._small, values[~is_large])
-        large = values[is_large]
-        exponents = np.frexp(large)[1]
-        for exponent in np.unique(exponents).tolist():
-            add_side(self._large.setdefault(exponent, SideTally()), large[exponents == exponent])
-
-    def without_fill(self) -> SideTally:
-        """Return what was seen, but not what lies above a gap and is one value, or one for each power of two."""
-        seen, beyond = SideTally(), SideTally()
-        seen.merge(self._small)
-        fills = True
-        for exponent in sorted(self._large):
-            side = self._large[exponent]
-            if beyond.finite_count or (seen.finite_count and exponent - math.frexp(seen.peak)[1] > _FILL_GAP):
-                beyond.merge(side)
-                fills = fills and side.maximum - side.minimum <= _FILL_SPREAD * side.peak
-            else:
-                seen.merge(side)
-        if not fills:
-            seen.merge(beyond)
-        return seen
+def _add_values(levels: dict[int, SideTally], values: npt.NDArray[np.float64]) -> None:
+    """Add finite values, 1-D, to the tallies of their levels."""
+    if not values.size:
+        return
+    if np.abs(values).max() < LEAST_FILL:
+        add_side(levels.setdefault(BELOW, SideTally()), values)
+        return
+    for level, places in by_level(values):
+        add_side(levels.setdefault(level, SideTally()), values[places])
 
 
 def _measure_in_threads(gauge: Gauge, tallies: list[Tally]) -> None:

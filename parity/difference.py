@@ -62,9 +62,10 @@ class TensorDifference:
     p50_absolute, p99_absolute, p999_absolute
         Percentiles of ``|a - e|``, each at most ``percentile_bin_error`` (relative) above the exact value.
     sqnr_db
-        ``20 log10(||e|| / ||a - e||)``; infinite where nothing differs, NaN where the reference is all zero.
+        ``20 log10(||e|| / ||a - e||)``; infinite where nothing differs, NaN where the reference is all zero. Where
+        values fill masked places, the lower one of that with them and that without.
     cosine
-        Cosine similarity; NaN where one side is all zero.
+        Cosine similarity; NaN where one side is all zero. Of masked places as ``sqnr_db``.
     max_ulp
         The largest ``|a - e|`` in units of the last place of the judged precision at ``|e|``. For int8, which has no
         exponent: in steps of ``max |e| / 127``. For integer and boolean tensors: in whole numbers.
@@ -73,6 +74,8 @@ class TensorDifference:
     octaves
         Histogram of ``|a - e|``: (e, count) of differences from ``2**e`` to below ``2**(e + 1)``, where there are some;
         equal elements are in none.
+    fill_count
+        Elements of the reference that fill masked places (``parity.fill``).
     """
 
     element_count: int
@@ -95,3 +98,4 @@ class TensorDifference:
     expected: Side
     first_nonfinite: Element | None = None
     octaves: tuple[tuple[int, int], ...] = ()
+    fill_count: int = 0

@@ -186,7 +186,7 @@ def _describe(facts: dict[str, Any]) -> str:
 
 def _cache(folder: Path) -> Finding:
     """Say how much the cache holds; it makes room for itself."""
-    found = _folder("cache folder", folder)
+    found = _read_only(folder) or _folder("cache folder", folder)
     if found.state is State.BAD:
         return found
     from parity.backends.tensorrt.cache import cache_limit_bytes
@@ -195,6 +195,13 @@ def _cache(folder: Path) -> Finding:
     limit_gib = cache_limit_bytes() / 2**30
     room = f"holds {held / 2**30:.2f} GiB; engines may take {limit_gib:g} GiB (PARITY_CACHE_LIMIT_GIB)"
     return Finding(State.GOOD, found.subject, f"{found.detail}, {room}")
+
+
+def _read_only(folder: Path) -> Finding | None:
+    """Say so of a cache that was mounted to be read: it serves."""
+    if not folder.is_dir() or not os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return None
+    return Finding(State.GOOD, "cache folder", f"{folder} can only be read: what it holds is used, nothing is added")
 
 
 def _folder(subject: str, folder: Path) -> Finding:

@@ -23,7 +23,7 @@ class Judgement:
     reasons
         Why it is not ``pass``, most important first; empty for ``pass``.
     notes
-        What a reader should know whatever the verdict: non-finite elements that both sides share.
+        What a reader should know whatever the verdict: non-finite elements that both sides share, masked places.
     """
 
     verdict: Verdict
@@ -168,12 +168,16 @@ def _undefined_sqnr(difference: TensorDifference, tolerance: Tolerance) -> str |
 
 
 def _notes(difference: TensorDifference) -> tuple[str, ...]:
-    side = difference.expected
-    if not side.nan_count + side.inf_count:
-        return ()
-    total = _elements(difference.element_count)
-    held = f"The reference holds {side.nan_count} NaN and {side.inf_count} infinite of {total}"
-    return (f"{held}; where actual has the same, they are not judged.",)
+    side, notes, total = difference.expected, list[str](), _elements(difference.element_count)
+    if side.nan_count + side.inf_count:
+        held = f"The reference holds {side.nan_count} NaN and {side.inf_count} infinite of {total}"
+        notes.append(f"{held}; where actual has the same, they are not judged.")
+    if difference.fill_count:
+        notes.append(
+            f"{difference.fill_count} of {total} fill masked places of the reference; SQNR and cosine are the lower of "
+            "those with them and those without."
+        )
+    return tuple(notes)
 
 
 def _elements(count: int) -> str:

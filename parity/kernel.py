@@ -11,6 +11,7 @@ import numpy as np
 
 from parity.blocks import BLOCK_SIZE, Pair, Region, View, boxes, read, read_wide_difference
 from parity.difference import Element
+from parity.fill import BELOW, LEAST_FILL, by_level
 from parity.sums import Normal, derived_product, normal, peak
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _measure_block(gauge: Gauge, tally: Tally, block: _Block) -> None:
     if not all(map(math.isfinite, (*actual, *expected))):
         _measure_nonfinite(gauge, tally, block)
         return
-    actual_square, expected_square = _measure_pairs(gauge, tally, block, _peak(actual), _peak(expected))
+    actual_square, expected_square = _measure_pairs(gauge, tally, block, actual, expected)
     tally.actual.add(size, actual, actual_square)
     tally.expected.add(size, expected, expected_square)
 
@@ -121,7 +122,7 @@ def _measure_nonfinite(gauge: Gauge, tally: Tally, block: _Block) -> None:
         tally.note_nonfinite(_element(gauge, block, int(missed[0]), math.nan))
     if both.any():
         kept = _keep(block, both)
-        _measure_pairs(gauge, tally, kept, _peak(_extremes(kept.actual)), _peak(_extremes(kept.expected)))
+        _measure_pairs(gauge, tally, kept, _extremes(kept.actual), _extremes(kept.expected))
 
 
 def _count_nonfinite(tally: SideTally, values: Doubles) -> npt.NDArray[np.bool_]:
@@ -143,17 +144,33 @@ def _keep(block: _Block, mask: npt.NDArray[np.bool_]) -> _Block:
 
 
 def _measure_pairs(
-    gauge: Gauge, tally: Tally, block: _Block, actual_peak: float, expected_peak: float
+    gauge: Gauge, tally: Tally, block: _Block, actual_extremes: tuple[float, float], extremes: tuple[float, float]
 ) -> tuple[Wide, Wide]:
-    """Measure a block that is finite on both sides; returns the sums of squares of both sides."""
-    actual, expected = normal(block.actual, actual_peak), normal(block.expected, expected_peak)
+    """Measure a block that is finite on both sides; returns the sums of squares of both sides.
+
+    ``extremes`` are the reference's.
+    """
+    expected_peak = _peak(extremes)
+    actual, expected = normal(block.actual, _peak(actual_extremes)), normal(block.expected, expected_peak)
     squares = actual.squares(), expected.squares()
     noise = _measure_difference(gauge, tally, block, expected_peak)
-    tally.pair_count += block.actual.size
-    tally.actual_squares.add(*squares[0])
-    tally.expected_squares.add(*squares[1])
-    tally.products.add(*(derived_product(*squares, noise) or actual.dot(expected)))
+    if expected_peak < LEAST_FILL:
+        product = derived_product(*squares, noise) or actual.dot(expected)
+        tally.level(BELOW).add(block.actual.size, extremes, squares, product, noise)
+    else:
+        _add_levels(tally, block)
     return squares
+
+
+def _add_levels(tally: Tally, block: _Block) -> None:
+    """Add the sums of a block by the reference's levels."""
+    for level, places in by_level(block.expected):
+        part = _gather(block, places)
+        extremes = _extremes(part.expected)
+        actual, expected = normal(part.actual, peak(part.actual)), normal(part.expected, _peak(extremes))
+        noise = _differences(part, peak(part.difference)).squares()
+        squares = actual.squares(), expected.squares()
+        tally.level(level).add(part.actual.size, extremes, squares, actual.dot(expected), noise)
 
 
 def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, expected_peak: float) -> Wide:
@@ -163,7 +180,7 @@ def _measure_difference(gauge: Gauge, tally: Tally, block: _Block, expected_peak
         if tally.histogram is not None:
             tally.histogram.add_zeros(block.difference.size)
         return 0.0, 0
-    noise = _add_sums(tally, _quarters(block) if math.isinf(largest) else normal(block.difference, largest))
+    noise = _add_sums(tally, _differences(block, largest))
     np.abs(block.difference, out=block.difference)
     if tally.histogram is not None:
         tally.histogram.add(block.difference)
@@ -244,15 +261,16 @@ def _gather(block: _Block, chosen: npt.NDArray[np.intp]) -> _Block:
 
 def _add_sums(tally: Tally, difference: Normal) -> Wide:
     """Add the sums of differences; returns that of their squares."""
-    noise = difference.squares()
-    tally.noise.add(*noise)
     tally.signed.add(*difference.total())
     tally.absolute.add(*difference.magnitudes())
-    return noise
+    return difference.squares()
 
 
-def _quarters(block: _Block) -> Normal:
-    """Return the differences of numbers near the end of the range, where the plain difference overflows."""
+def _differences(block: _Block, largest: float) -> Normal:
+    """Return a block's differences; ``largest`` is the largest magnitude of what float64 holds of them."""
+    if math.isfinite(largest):
+        return normal(block.difference, largest)
+    # Near the end of the range the plain difference overflows.
     quarters = block.actual * 0.25 - block.expected * 0.25
     values, exponent = normal(quarters, peak(quarters))
     return Normal(values, exponent + 2)

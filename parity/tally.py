@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from parity.difference import Element, Side, TensorDifference
+from parity.fill import fill_levels
 from parity.percentiles import BIN_ERROR, ErrorHistogram
 from parity.widesum import WideSum, cosine, decibels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parity.sums import Wide
 
 
 @dataclass(slots=True)
@@ -51,16 +58,58 @@ class SideTally:
 
 
 @dataclass(slots=True)
+class PairTally:
+    """Sums over elements that are finite on both sides."""
+
+    expected: SideTally = field(default_factory=SideTally)
+    actual_squares: WideSum = field(default_factory=WideSum)
+    products: WideSum = field(default_factory=WideSum)
+    noise: WideSum = field(default_factory=WideSum)
+
+    @classmethod
+    def of(cls, parts: Iterable[PairTally]) -> PairTally:
+        """Return the sums over several parts."""
+        total = cls()
+        for part in parts:
+            total.merge(part)
+        return total
+
+    def add(
+        self, count: int, extremes: tuple[float, float], squares: tuple[Wide, Wide], product: Wide, noise: Wide
+    ) -> None:
+        """Add elements: the reference's extremes, the squares of both sides (actual first), products and errors."""
+        self.expected.add(count, extremes, squares[1])
+        self.actual_squares.add(*squares[0])
+        self.products.add(*product)
+        self.noise.add(*noise)
+
+    def merge(self, other: PairTally) -> None:
+        """Add what another tally summed up."""
+        self.expected.merge(other.expected)
+        for part in ("actual_squares", "products", "noise"):
+            getattr(self, part).merge(getattr(other, part))
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal over noise."""
+        return decibels(self.expected.squares, self.noise)
+
+    @property
+    def cosine(self) -> float:
+        """Cosine similarity."""
+        return cosine(self.products, self.actual_squares, self.expected.squares)
+
+
+@dataclass(slots=True)
 class Tally:
     """Running figures of a comparison.
 
-    ``pair_count`` and the sums are over elements that are finite on both sides; ``ulp`` is the largest error in units
-    of the judged precision's last place at the reference, for precisions that have an exponent; ``histogram`` takes
-    4 MiB, and is None where nobody asks for percentiles.
+    The sums are over elements that are finite on both sides, those of ``pairs`` by the reference's level
+    (``parity.fill``); ``ulp`` is the largest error in units of the judged precision's last place at the reference, for
+    precisions that have an exponent; ``histogram`` takes 4 MiB, and is None where nobody asks for percentiles.
     """
 
     element_count: int = 0
-    pair_count: int = 0
     mismatch_count: int = 0
     nonfinite_mismatch_count: int = 0
     worst_absolute: Element | None = None
@@ -70,10 +119,7 @@ class Tally:
     ulp: float = 0.0
     absolute: WideSum = field(default_factory=WideSum)
     signed: WideSum = field(default_factory=WideSum)
-    noise: WideSum = field(default_factory=WideSum)
-    actual_squares: WideSum = field(default_factory=WideSum)
-    expected_squares: WideSum = field(default_factory=WideSum)
-    products: WideSum = field(default_factory=WideSum)
+    pairs: dict[int, PairTally] = field(default_factory=dict)
     histogram: ErrorHistogram | None = field(default_factory=ErrorHistogram)
     actual: SideTally = field(default_factory=SideTally)
     expected: SideTally = field(default_factory=SideTally)
@@ -88,16 +134,22 @@ class Tally:
         """The largest relative error so far."""
         return self.worst_relative.difference if self.worst_relative else 0.0
 
+    def level(self, level: int) -> PairTally:
+        """Return the tally of a level, which is begun where it is not there."""
+        return self.pairs.setdefault(level, PairTally())
+
     def note_nonfinite(self, element: Element) -> None:
         """Remember the first element that is non-finite on one side only."""
         self.first_nonfinite = _earlier(self.first_nonfinite, element)
 
     def merge(self, other: Tally) -> None:
         """Add what another tally counted; of equal extremes the first element of the tensors stays."""
-        for count in ("element_count", "pair_count", "mismatch_count", "nonfinite_mismatch_count"):
+        for count in ("element_count", "mismatch_count", "nonfinite_mismatch_count"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
-        for part in ("absolute", "signed", "noise", "actual_squares", "expected_squares", "products"):
-            getattr(self, part).merge(getattr(other, part))
+        self.absolute.merge(other.absolute)
+        self.signed.merge(other.signed)
+        for level, pairs in other.pairs.items():
+            self.level(level).merge(pairs)
         self.headroom = max(self.headroom, other.headroom)
         self.ulp = max(self.ulp, other.ulp)
         self.worst_absolute = _larger(self.worst_absolute, other.worst_absolute)
@@ -115,7 +167,9 @@ class Tally:
 
     def difference(self, max_ulp: float) -> TensorDifference:
         """Return the figures of everything counted."""
-        count = self.pair_count
+        whole, fill = PairTally.of(self.pairs.values()), fill_levels({at: p.expected for at, p in self.pairs.items()})
+        rest = PairTally.of(pairs for level, pairs in self.pairs.items() if level not in fill)
+        count = whole.expected.finite_count
         p50, p99, p999 = self._percentiles()
         return TensorDifference(
             element_count=self.element_count,
@@ -125,20 +179,26 @@ class Tally:
             worst_relative=self.worst_relative,
             headroom=self.headroom,
             mean_absolute=self.absolute.over(count) if count else math.nan,
-            rms=self.noise.root_over(count) if count else math.nan,
+            rms=whole.noise.root_over(count) if count else math.nan,
             bias=self.signed.over(count) if count else math.nan,
             p50_absolute=p50,
             p99_absolute=p99,
             p999_absolute=p999,
             percentile_bin_error=BIN_ERROR,
-            sqnr_db=decibels(self.expected_squares, self.noise),
-            cosine=cosine(self.products, self.actual_squares, self.expected_squares),
+            sqnr_db=_lower(whole.sqnr_db, rest.sqnr_db),
+            cosine=_lower(whole.cosine, rest.cosine),
             max_ulp=max_ulp,
             actual=self.actual.side(),
             expected=self.expected.side(),
             first_nonfinite=self.first_nonfinite,
             octaves=self.histogram.octaves() if self.histogram is not None else (),
+            fill_count=sum(self.pairs[level].expected.finite_count for level in fill),
         )
+
+
+def _lower(whole: float, rest: float) -> float:
+    """Return the lower figure: fill values drown what is wrong beside them, and left out what is wrong in them."""
+    return rest if rest < whole else whole
 
 
 def _place(element: Element) -> tuple[int, tuple[int, ...]]:

@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from parity.backends.lock_file import acquire_lock
 from parity.errors import BackendTimeout, RunError
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ def only_here(folder: Path, device: str, wait_s: float = WAIT_S) -> Iterator[Non
     RunError
         The lock file cannot be made.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     file = folder / "latency" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', device)}.lock"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
-        lock.acquire(timeout=wait_s)
+        lock = acquire_lock(file, wait_s)
     except Timeout as error:
         raise BackendTimeout(
             f"{device}: another process has measured latency there for {wait_s:g} s; end it, or wait and run again"

@@ -267,9 +267,31 @@ def describe_gpu(number: int) -> GpuRecord | None:
 
 
 def _gpu_record(nvml: Any, handle: Any) -> GpuRecord:
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    name, driver = nvml.nvmlDeviceGetName(handle), nvml.nvmlSystemGetDriverVersion()
-    return GpuRecord(_text(name), f"{major}.{minor}", _text(driver))
+    gpu, slices = _sliced(nvml, handle)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(gpu)
+    name = _text(nvml.nvmlDeviceGetName(gpu))
+    shapes = sorted({_text(nvml.nvmlDeviceGetName(part)).removeprefix(name).strip() for part in slices})
+    # CUDA computes on one slice, by names such as "NVIDIA A100-SXM4-40GB MIG 1g.5gb"; of several it does not say which.
+    whole_name = " ".join((name, " or ".join(shapes))).strip()
+    return GpuRecord(whole_name, f"{major}.{minor}", _text(nvml.nvmlSystemGetDriverVersion()))
+
+
+def _sliced(nvml: Any, handle: Any) -> tuple[Any, list[Any]]:
+    """Return a GPU, and those of its MIG slices that this process may compute on."""
+    # A GPU that cannot be sliced refuses to tell, and so does a driver of before.
+    with suppress(nvml.NVMLError):
+        if nvml.nvmlDeviceIsMigDeviceHandle(handle):
+            return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), [handle]
+        if nvml.nvmlDeviceGetMigMode(handle)[0] == nvml.NVML_DEVICE_MIG_ENABLE:
+            return handle, list(_slices(nvml, handle))
+    return handle, []
+
+
+def _slices(nvml: Any, gpu: Any) -> Iterator[Any]:
+    """Yield a GPU's slices that are there and may be seen; in a container these are its own."""
+    for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+        with suppress(nvml.NVMLError):
+            yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, number)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What becomes of a baseline when a run is accepted.
 
-A run that agrees with the baseline adds its latency measurement to it; one that does not takes its place. A figure that
-agrees keeps the value that was accepted: many small steps, each of them allowed, would carry it anywhere.
+A run that agrees with the baseline adds its latency measurement to it; one that does not takes its place. Many small
+steps, each of them allowed, would carry a figure anywhere. So one that agrees keeps the value that was accepted, and a
+latency is held against what was accepted first as well.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from parity.baseline.changes import Direction, changes_of
+from parity.baseline.allowance import allowance_of
+from parity.baseline.changes import Direction, changes_of, latency_change
 from parity.baseline.judging import change_text
-from parity.baseline.model import VariantFigures
+from parity.baseline.model import FirstMeasurements, VariantFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +52,7 @@ def accept(known: Baseline | None, new: Baseline, overrides: Mapping[str, float]
         return Accepted(new, notes)
     variants, notes = dict(known.variants), {}
     for name, figures in new.variants.items():
-        variants[name], notes[name] = _accept_variant(known.variants.get(name), figures, overrides)
+        variants[name], notes[name] = _accept_variant(known.variants.get(name), figures, overrides, known.taken)
     feeds = new.feeds_sha256 or known.feeds_sha256
     return Accepted(replace(new, variants=variants, feeds_sha256=feeds), notes)
 
@@ -66,7 +68,7 @@ def _starts_anew(known: Baseline, new: Baseline) -> str:
 
 
 def _accept_variant(
-    known: VariantFigures | None, new: VariantFigures, overrides: Mapping[str, float]
+    known: VariantFigures | None, new: VariantFigures, overrides: Mapping[str, float], taken: str
 ) -> tuple[VariantFigures, str]:
     if known is None:
         return new, "accepted"
@@ -76,9 +78,35 @@ def _accept_variant(
         more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         text = f"replaced, because of {change_text(moved[0])}{more}{_lost_latency(known, new)}"
         return VariantFigures(known.figures | new.figures, new.latency, new.layers), text
-    latency = known.latency | {size: _joined(known.latency.get(size), found) for size, found in new.latency.items()}
+    drifts = _drifts(known, new, overrides)
+    latency = dict(known.latency)
+    for size, found in new.latency.items():
+        has_drifted = size in drifts and drifts[size].is_significant
+        latency[size] = found if has_drifted else _joined(known.latency.get(size), found, taken)
     kept = VariantFigures(_agreed(known, new, changes), latency, new.layers or known.layers)
-    return kept, f"agrees; latency measurements: {_counts(latency.values())}"
+    told = "".join(f"; {_drift_text(known.latency[size], drift)}" for size, drift in drifts.items())
+    return kept, f"agrees; latency measurements: {_counts(latency.values())}{told}"
+
+
+def _drifts(known: VariantFigures, new: VariantFigures, overrides: Mapping[str, float]) -> dict[int, Change]:
+    """Return, by batch size, what became of a latency since it was accepted first, where much came in between."""
+    factor = allowance_of("latency", "median_ms", overrides).relative
+    found: dict[int, Change] = {}
+    for size, series in new.latency.items():
+        before = known.latency.get(size)
+        if before is not None and before.first is not None and before.mode == series.mode:
+            first = replace(before, measurements_ms=before.first.measurements_ms, rebuilds_ms=(), first=None)
+            found[size] = latency_change(size, first, series, factor)
+    return found
+
+
+def _drift_text(series: LatencySeries, drift: Change) -> str:
+    assert series.first is not None
+    since = f"since {series.first.taken[:10]}"
+    if not drift.is_significant:
+        assert drift.slowdown is not None
+        return f"{drift.subject} {drift.slowdown.ratio - 1:+.1%} {since}"
+    return f"measurements replaced, because of {change_text(drift)} {since}, by steps that were each allowed"
 
 
 def _agreed(known: VariantFigures, new: VariantFigures, changes: Iterable[Change]) -> Figures:
@@ -104,8 +132,11 @@ def _is_other(change: Change) -> bool:
     return is_moved and (change.leaves_baseline or change.check == "latency")
 
 
-def _joined(known: LatencySeries | None, new: LatencySeries) -> LatencySeries:
-    return new if known is None or known.mode != new.mode else known.followed_by(new)
+def _joined(known: LatencySeries | None, new: LatencySeries, taken: str) -> LatencySeries:
+    if known is None or known.mode != new.mode:
+        return new
+    first = known.first or FirstMeasurements(taken, known.all_ms)
+    return replace(known.followed_by(new), first=first)
 
 
 def _counts(series: Iterable[LatencySeries]) -> str:

@@ -126,7 +126,7 @@ def _version(text: str, where: str) -> object:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         # What is empty is the default, and a line less to review.
-        return {str(key): _rounded(item) for key, item in value.items() if item not in ({}, ())}
+        return {str(key): _rounded(item) for key, item in value.items() if item not in ({}, (), None)}
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
     return _round(value) if isinstance(value, float) else value

@@ -13,6 +13,22 @@ Figures = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
+class FirstMeasurements:
+    """What was accepted of a latency before newer measurements came behind it: small steps add up from there.
+
+    Attributes
+    ----------
+    taken
+        When the baseline was written that newer ones came behind.
+    measurements_ms
+        As ``LatencySeries.all_ms`` was then.
+    """
+
+    taken: str
+    measurements_ms: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LatencySeries:
     """Separately started measurements of a variant at one batch size.
 
@@ -26,6 +42,8 @@ class LatencySeries:
         Of each measurement the medians of its blocks of readings, in ms, the oldest measurement first.
     rebuilds_ms
         The same of engines that were built anew.
+    first
+        None where nothing came behind what was accepted.
     """
 
     clock: str
@@ -33,11 +51,13 @@ class LatencySeries:
     cuda_graph: bool = False
     streams: int = 1
     rebuilds_ms: tuple[tuple[float, ...], ...] = ()
+    first: FirstMeasurements | None = None
 
     def __post_init__(self) -> None:
-        if not self.measurements_ms or not all(self.measurements_ms):
+        first_ms = self.measurements_ms if self.first is None else self.first.measurements_ms
+        if not all((self.measurements_ms, *self.measurements_ms, first_ms, *first_ms)):
             raise ValueError("a latency without a measurement")
-        if not all(0 < value < float("inf") for blocks in self.all_ms for value in blocks):
+        if not all(0 < value < float("inf") for blocks in (*self.all_ms, *first_ms) for value in blocks):
             raise ValueError("a latency that is no positive number")
 
     @property

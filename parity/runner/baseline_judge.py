@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from parity.backends.lock_file import acquire_lock
 from parity.baseline.accept import Accepted, accept
 from parity.baseline.files import baseline_file, load, save
 from parity.baseline.judging import CHECK, Tonight, judge, refusal
@@ -271,13 +272,9 @@ def _acceptable(measured: MeasuredCase, label: str) -> VariantFigures:
 
 @contextmanager
 def _only_writer(name: str) -> Iterator[None]:
-    from filelock import FileLock
-
     file = cache_folder() / "baseline" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
-        lock.acquire()
+        lock = acquire_lock(file)
     except OSError as error:
         raise BaselineError(
             f"{file}: cannot be made ({error.strerror}); set PARITY_CACHE_DIR to another folder"

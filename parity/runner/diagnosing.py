@@ -13,7 +13,7 @@ from parity.errors import ParityError
 from parity.precision.names import with_names
 from parity.runner.deadline import Deadline
 from parity.runner.layer_judge import judge_observed_outputs, observe_forecast
-from parity.runner.probes import RunnerProbes
+from parity.runner.probes import Experiments, RunnerProbes
 from parity.runner.selection import LATENCY, OUTPUTS
 from parity.runner.settings import LayerSettings
 from parity.verdict import Verdict
@@ -73,7 +73,8 @@ def explain_layers(
         outputs, engine = judge_observed_outputs(planned, observed, rounded, settings)
         if outputs.verdict is not Verdict.FAIL:
             return None
-        look_at = partial(find_causes, planned, (outputs, observed.outcome), observed.feeds, settings, engine=engine)
+        outcomes, made = (outputs, observed.outcome), Experiments()
+        look_at = partial(find_causes, planned, outcomes, observed.feeds, settings, engine=engine, made=made)
         found = look_at(layers=observed.outcome.layers)
         # A fused layer hides tensors, and an engine's has no grid: the forecast has a row for each.
         return found if found.diagnoses or engine is None else look_at()
@@ -110,6 +111,7 @@ def find_causes(
     *,
     engine: JudgedEngine | None = None,
     layers: LayerReport | None = None,
+    made: Experiments | None = None,
 ) -> Diagnosed:
     """Return the likely causes of a variant's failure.
 
@@ -123,6 +125,8 @@ def find_causes(
         None where the forecast is what failed.
     layers
         What was observed on these feeds; the forecast's are observed now if None.
+    made
+        The experiments of looks at the same feeds and engine: those there are not made again, new ones are added.
 
     Raises
     ------
@@ -144,7 +148,7 @@ def find_causes(
         feeds=lambda: (feed.tensors for feed in feeds),
         calibration=planned.calibration,
         probes=RunnerProbes(
-            planned, model, feeds, settings, budget_bytes=budget_bytes, deadline=deadline, engine=engine
+            planned, model, feeds, settings, budget_bytes=budget_bytes, deadline=deadline, engine=engine, made=made
         ),
         case_name=outcomes[0].case,
         variant=outcomes[0].variant,

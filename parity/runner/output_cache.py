@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import ml_dtypes  # noqa: F401 - teaches numpy.dtype() the names bfloat16 and float8_*
@@ -62,10 +62,13 @@ class OutputCache:
             note = json.loads(tensors.pop(_NOTE_KEY).tobytes())
             if note["key"] != key:
                 return None
-            path.touch()
-            return {name: tensor.view(np.dtype(note["dtypes"][name])) for name, tensor in tensors.items()}
-        except (FeedError, OSError, KeyError, ValueError, TypeError):
+            outputs = {name: tensor.view(np.dtype(note["dtypes"][name])) for name, tensor in tensors.items()}
+        except (FeedError, KeyError, ValueError, TypeError):
             return None
+        # A cache that can only be read still serves; it merely does not know what was used last.
+        with suppress(OSError):
+            path.touch()
+        return outputs
 
     def write(self, feed_sha256: str, outputs: Mapping[str, np.ndarray]) -> None:
         """Keep the outputs for a feed; a cache that cannot be written costs time, not the run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,25 @@ _OPTIONS = frozenset(field.name for field in fields(PrecisionOptions))
 _NOTHING = (math.nan, math.nan)
 
 
+@dataclass(slots=True)
+class Experiments:
+    """What the experiments on a variant gave; looks at the same feeds and engine share it.
+
+    Attributes
+    ----------
+    outputs
+        The SQNR in dB of each output, by the precision options.
+    ranges
+        By whether it is over the calibration feeds, and by tensor.
+    builds
+        As ``RunnerProbes.rebuilt``; None where none was built yet.
+    """
+
+    outputs: dict[PrecisionOptions, dict[str, float]] = field(default_factory=dict)
+    ranges: dict[tuple[bool, str], Range] = field(default_factory=dict)
+    builds: tuple[Mapping[str, float], ...] | None = None
+
+
 class RunnerProbes:
     """The probes of one variant, on few feeds.
 
@@ -54,6 +73,8 @@ class RunnerProbes:
         No experiment begins behind it: ``BackendTimeout``.
     engine
         None where the forecast is what failed.
+    made
+        Experiments of an earlier look, which are not made again.
     """
 
     def __init__(
@@ -66,6 +87,7 @@ class RunnerProbes:
         budget_bytes: int,
         deadline: Deadline,
         engine: JudgedEngine | None = None,
+        made: Experiments | None = None,
     ) -> None:
         self._planned = planned
         self._model = model
@@ -74,9 +96,7 @@ class RunnerProbes:
         self._budget_bytes = budget_bytes
         self._deadline = deadline
         self._engine = engine
-        self._outputs: dict[PrecisionOptions, dict[str, float]] = {}
-        self._ranges: dict[tuple[bool, str], Range] = {}
-        self._builds: tuple[Mapping[str, float], ...] | None = None
+        self._made = made or Experiments()
 
     def outputs(self, keep: tuple[str, ...] = (), **options: object) -> Mapping[str, float]:
         """Return the SQNR in dB of each output with more nodes kept, or other precision options.
@@ -91,10 +111,10 @@ class RunnerProbes:
             The time is over.
         """
         wanted = self._changed(keep, options)
-        if wanted not in self._outputs:
+        if wanted not in self._made.outputs:
             self._deadline.check()
-            self._outputs[wanted] = self._execute(wanted)
-        return self._outputs[wanted]
+            self._made.outputs[wanted] = self._execute(wanted)
+        return self._made.outputs[wanted]
 
     def _changed(self, keep: tuple[str, ...], options: Mapping[str, object]) -> PrecisionOptions:
         if unknown := sorted(options.keys() - _OPTIONS):
@@ -141,12 +161,12 @@ class RunnerProbes:
             The time is over.
         """
         wanted = tuple(dict.fromkeys(tensors))
-        missing = [name for name in wanted if (calibration, name) not in self._ranges]
+        missing = [name for name in wanted if (calibration, name) not in self._made.ranges]
         for group in self._groups(missing):
             self._deadline.check()
             measured = self._measure(group, calibration=calibration)
-            self._ranges |= {(calibration, name): found for name, found in measured.items()}
-        return {name: self._ranges[calibration, name] for name in wanted}
+            self._made.ranges |= {(calibration, name): found for name, found in measured.items()}
+        return {name: self._made.ranges[calibration, name] for name in wanted}
 
     def answers(self) -> Iterator[Answers]:
         """Yield what each side gives to each feed; nothing of an engine whose answers were not kept.
@@ -179,9 +199,9 @@ class RunnerProbes:
         """
         if self._engine is None:
             return ()
-        if self._builds is None:
-            self._builds = compare_builds(self._planned, self._engine, self._feeds, self._deadline)
-        return self._builds
+        if self._made.builds is None:
+            self._made.builds = compare_builds(self._planned, self._engine, self._feeds, self._deadline)
+        return self._made.builds
 
     def values(self, tensor: str) -> Iterator[np.ndarray]:
         """Yield the reference's tensor of each feed.

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from parity.baseline.accept import accept
-from parity.baseline.model import KEPT_MEASUREMENTS, Baseline, VariantFigures
+from parity.baseline.files import from_json, to_json
+from parity.baseline.model import KEPT_MEASUREMENTS, Baseline, LatencySeries, VariantFigures
 from tests.accepted import KEY, baseline, series, variant
 
 
@@ -76,6 +77,49 @@ def test_an_engine_that_is_slower_or_faster_starts_anew() -> None:
     known = baseline(variant(latency=series(1.0, 1.0, 1.0)))
     for ms in (0.5, 2.0):
         assert medians(accept(known, baseline(variant(latency=series(ms))), {}).baseline) == [ms]
+
+
+def updated(known: Baseline, day: int, latency: LatencySeries, **overrides: float) -> tuple[Baseline, str]:
+    new = replace(baseline(variant(60.0 + 0.01 * day, latency=latency)), taken=f"2026-02-{day:02}T03:04:05+00:00")
+    found = accept(known, new, overrides)
+    return found.baseline, found.notes[KEY]
+
+
+@pytest.mark.parametrize(("step", "way"), [(1.02, "worse"), (1 / 1.02, "better")])
+def test_a_latency_that_creeps_from_update_to_update_is_told_and_its_measurements_replaced(
+    step: float, way: str
+) -> None:
+    known, notes = baseline(variant(latency=series(1.0))), list[str]()
+    for day in range(1, 12):
+        known, note = updated(known, day, series(step**day))
+        notes.append(note)
+    assert notes[0] == "agrees; latency measurements: 2"
+    assert notes[1] == f"agrees; latency measurements: 3; batch 64 {step**2 - 1:+.1%} since 2026-01-02"
+    [(day, told)] = [(day, note) for day, note in enumerate(notes, 1) if "replaced" in note]
+    value = f"latency batch 64 median_ms 1 -> {step**day:.5g} ms ({step**day - 1:+.1%}), {way} since 2026-01-02"
+    assert f"measurements replaced, because of {value}, by steps that were each allowed" in told
+    assert day < KEPT_MEASUREMENTS, "before the first measurement is forgotten"
+    assert medians(known)[0] == pytest.approx(step**day, rel=1e-5)
+    assert notes[-1].endswith(f"since 2026-02-{day:02}")
+    assert known.variants[KEY].figures["outputs"]["y"]["sqnr_db"] == 60.0, "other figures are as accepted"
+
+
+def test_a_latency_that_does_not_creep_is_not_replaced() -> None:
+    known = baseline(variant(latency=series(1.0)))
+    for day in range(1, 28):
+        known, note = updated(known, day, series(1.0 + 0.02 * (-1) ** day))
+        assert "replaced" not in note
+    first = known.variants[KEY].latency[64].first
+    assert first is not None
+    assert (first.taken, first.measurements_ms) == ("2026-01-02T03:04:05+00:00", series(1.0).measurements_ms)
+    assert from_json(to_json(known), "file").variants[KEY].latency[64].first is not None
+
+
+def test_the_case_says_how_far_small_steps_may_lead() -> None:
+    known = baseline(variant(latency=series(1.0)))
+    for day in range(1, 12):
+        known, note = updated(known, day, series(1.02**day), median_ms=0.5)
+        assert "replaced" not in note
 
 
 def test_a_run_without_latency_keeps_that_of_an_engine_that_agrees_alone() -> None:

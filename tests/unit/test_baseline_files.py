@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.baseline.files import baseline_file, baseline_files, from_json, load, save, to_json
-from parity.baseline.model import VariantFigures
+from parity.baseline.model import FirstMeasurements, VariantFigures
 from parity.errors import BaselineError
 from tests.accepted import KEY, LAYERS, MACHINE, baseline, series, variant
 
 FULL = baseline(variant(latency=series(1.0, 2.0, rebuilds_ms=((1.1, 1.1),)), layers=LAYERS, headroom=math.inf))
+CREPT = baseline(variant(latency=series(1.0, first=FirstMeasurements("2026-01-01", series(1.5).measurements_ms))))
 names = st.text(max_size=12)
 
 
@@ -71,6 +72,8 @@ def test_noise_below_the_fifth_digit_changes_no_line() -> None:
         (to_json(FULL).replace('"streams": 1', '"streams": "two"'), "valid integer"),
         (to_json(baseline(variant(latency=series(1.0)))).replace("[0.999, 1.001]", ""), "a latency without a measure"),
         (to_json(baseline(variant(latency=series(1.0)))).replace("0.999", "-1"), "a latency that is no positive"),
+        (to_json(CREPT).replace("1.5015", "-1"), "a latency that is no positive"),
+        (to_json(CREPT).replace("[1.4985, 1.5015]", "[]"), "a latency without a measure"),
         (to_json(FULL).replace('"64"', '"0"'), "a batch size below 1"),
     ],
 )

@@ -18,7 +18,7 @@ from parity.results import GpuRecord
 class FakeNvml(ModuleType):
     """One GPU. ``untold`` are the functions that this GPU does not have."""
 
-    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
+    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU, NVML_DEVICE_MIG_ENABLE = 1, 0, 1
 
     class NVMLError(Exception):
         pass
@@ -62,6 +62,12 @@ class FakeNvml(ModuleType):
 
     def nvmlDeviceGetCudaComputeCapability(self, _handle: str) -> list[int]:
         return [9, 0]
+
+    def nvmlDeviceIsMigDeviceHandle(self, _handle: str) -> bool:
+        return False
+
+    def nvmlDeviceGetMigMode(self, _handle: str) -> list[int]:
+        return [0, 0]
 
     def nvmlSystemGetDriverVersion(self) -> str:
         return "580.159.04"
@@ -255,6 +261,62 @@ def test_a_gpu_is_described_without_its_host_and_nvml_is_closed(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     assert describe_gpu(0) == GpuRecord("NVIDIA H200", "9.0", "580.159.04")
     assert not nvml.is_open
+
+
+class SlicedNvml(FakeNvml):
+    """A GPU with MIG slices: those given are seen, at odd places, and their handles are ``MIG-`` and their shape."""
+
+    def __init__(self, *shapes: str) -> None:
+        super().__init__()
+        self.shapes = dict(zip(range(1, 7, 2), shapes, strict=False))
+
+    def nvmlDeviceGetMigMode(self, handle: str) -> list[int]:
+        assert not handle.startswith("MIG"), "NVML tells the mode of whole GPUs"
+        return [self.NVML_DEVICE_MIG_ENABLE] * 2
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, _handle: str) -> int:
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, _handle: str, number: int) -> str:
+        if number not in self.shapes:
+            raise self.NVMLError("Not Found")
+        return f"MIG-{self.shapes[number]}"
+
+    def nvmlDeviceIsMigDeviceHandle(self, handle: str) -> bool:
+        return handle.startswith("MIG")
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, _handle: str) -> str:
+        return "gpu 0"
+
+    def nvmlDeviceGetName(self, handle: str) -> bytes:
+        return f"NVIDIA H200 {handle.replace('-', ' ')}".encode() if handle.startswith("MIG") else b"NVIDIA H200"
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: str) -> list[int]:
+        if handle.startswith("MIG"):
+            raise self.NVMLError("Invalid Argument")
+        return [9, 0]
+
+
+@pytest.mark.parametrize(
+    ("nvml", "visible", "name"),
+    [
+        (SlicedNvml("1g.18gb", "3g.71gb"), "MIG-3g.71gb", "NVIDIA H200 MIG 3g.71gb"),
+        (SlicedNvml("1g.18gb"), None, "NVIDIA H200 MIG 1g.18gb"),
+        (SlicedNvml("1g.18gb", "1g.18gb"), "0", "NVIDIA H200 MIG 1g.18gb"),
+        (SlicedNvml("3g.71gb", "1g.18gb"), None, "NVIDIA H200 MIG 1g.18gb or MIG 3g.71gb"),
+        (SlicedNvml(), None, "NVIDIA H200"),
+        (FakeNvml(("nvmlDeviceIsMigDeviceHandle", "nvmlDeviceGetMigMode")), None, "NVIDIA H200"),
+    ],
+    ids=["by name", "alone", "of one shape", "of several shapes", "none", "no driver that slices"],
+)
+def test_a_slice_of_a_gpu_is_another_machine_than_its_gpu_and_another_slice(
+    nvml: FakeNvml, visible: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert describe_gpu(0) == GpuRecord(name, "9.0", "580.159.04")
 
 
 @pytest.mark.parametrize(

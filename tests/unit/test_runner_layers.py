@@ -138,9 +138,12 @@ def test_where_layers_of_an_engine_show_no_cause_those_of_its_forecast_are_asked
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Evidence] = []
+    experiments: list[tuple[object, ...]] = []
 
     def second_time(evidence: Evidence) -> tuple[Diagnosis, ...]:
         given.append(evidence)
+        ask = evidence.probes
+        experiments.append((ask.outputs(keep=("first",)), ask.rebuilt(), ask.ranges(["hidden"])["hidden"]))
         return (DIAGNOSIS,) if len(given) > 1 else ()
 
     monkeypatch.setattr(engine, "RULES", (second_time,))
@@ -157,6 +160,8 @@ def test_where_layers_of_an_engine_show_no_cause_those_of_its_forecast_are_asked
     assert own == outcome.layers
     assert forecast is not None
     assert forecast.rows != own.rows
+    first, second = experiments
+    assert all(one is again for one, again in zip(first, second, strict=True)), "made twice"
 
 
 def test_a_saved_feed_is_observed_alone(hot: Case, tmp_path: Path) -> None:

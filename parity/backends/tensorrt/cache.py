@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,10 @@ class KeptEngine:
     record: EngineRecord
 
 
+class _UnwritableError(BackendError):
+    """The cache folder takes no file."""
+
+
 class EngineCache:
     """Engines and measured tactics below one folder, for any number of processes at once.
 
@@ -51,6 +55,8 @@ class EngineCache:
     def take(self, key: str, build: Callable[[Path], EngineRecord], timeout_s: float) -> KeptEngine:
         """Return the engine of a key, built now where the cache does not have it.
 
+        A folder that can only be read serves what it holds.
+
         Parameters
         ----------
         build
@@ -63,9 +69,14 @@ class EngineCache:
         BackendTimeout
             Another process holds the key for longer.
         BackendError
-            The cache folder cannot be written, the plan is not what the record says, or ``build`` failed.
+            The engine has to be built and the cache folder cannot be written, the plan is not what the record says, or
+            ``build`` failed.
         """
-        with self._locked(self._engines / f"{key}.lock", timeout_s):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._locked(self._engines / f"{key}.lock", timeout_s))
+            except _UnwritableError as error:
+                return self._find_unlocked(key, error)
             kept, damage = self._find(key)
             if kept is not None:
                 return kept
@@ -147,6 +158,15 @@ class EngineCache:
             return None, "its plan is not the one that was stored"
         _touch(note)
         return KeptEngine(plan, replace(record, source="cache")), ""
+
+    def _find_unlocked(self, key: str, error: _UnwritableError) -> KeptEngine:
+        """Return the engine of a key where no lock can be had: its hash tells whether it is whole."""
+        with _mapped_os_errors(self._folder):
+            kept, damage = self._find(key)
+        if kept is None:
+            state = f"is not used ({damage})" if damage else "is not there yet"
+            raise _UnwritableError(f"{error}. The engine that is asked for {state}") from error
+        return kept
 
     def _build(self, key: str, build: Callable[[Path], EngineRecord]) -> KeptEngine:
         folder = self._engines / key
@@ -232,7 +252,7 @@ def _mapped_os_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BackendError(
+        raise _UnwritableError(
             f"{folder}: engines cannot be kept there ({error.strerror or error}); free space, or set PARITY_CACHE_DIR "
             "to a folder that can be written"
         ) from error

@@ -111,7 +111,7 @@ class TensorRTSession:
         found, known = identify(self._plan.path).sha256, self._plan.record.sha256
         if found == known:
             return
-        self._link.ask("unload", {"engine": handle}, min(self._timeout_s, _UNLOAD_LIMIT_S))
+        self._unload(handle)
         raise BackendError(
             f"{self._plan.path.name}: was written over while it was judged (SHA-256 {known[:12]} before, {found[:12]} "
             "now); judge it once nobody writes it"
@@ -325,7 +325,10 @@ class TensorRTSession:
             return
         self._is_closed = True
         if self._age == self._link.age:
-            self._link.ask("unload", {"engine": self._handle}, min(self._timeout_s, _UNLOAD_LIMIT_S))
+            self._unload(self._handle)
+
+    def _unload(self, handle: Any) -> None:
+        self._link.ask("unload", {"engine": handle}, min(self._timeout_s, _UNLOAD_LIMIT_S))
 
     def __enter__(self) -> TensorRTSession:
         return self
