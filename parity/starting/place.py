@@ -87,9 +87,14 @@ def put(draft: Draft, folder: Path) -> Placed:
             calibrating=_relative(draft.split.calibrating if draft.split else (), folder),
         )
         placed = Placed(folder, paths)
+        text = case_text(draft, paths).encode()
         # Exclusive: of two that begin at once, the second is told.
-        with placed.file.open("x", encoding="utf-8") as stream:
-            stream.write(case_text(draft, paths))
+        with placed.file.open("xb") as stream:
+            stream.write(text)
+    except UnicodeEncodeError as error:
+        raise RunError(
+            f"{folder}: a name that belongs into {CASE_FILE} is no UTF-8; rename the file, or the folder"
+        ) from error
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error}); choose another with --out") from error
     return placed

@@ -63,7 +63,7 @@ def column(table: Locator, heading: str) -> list[str]:
 
 def test_a_report_opens_without_an_error_and_asks_for_nothing(visit: Visit) -> None:
     page = visit(RICH)
-    assert page.locator("h1").inner_text() == "Not everything could be judged"
+    assert page.locator("h1").inner_text() == "A disagreement was found, and not everything could be judged"
     assert page.locator(".uplot").count() == 3
 
 
@@ -182,6 +182,31 @@ def test_the_matrix_shows_checks_on_demand(visit: Visit) -> None:
     page.get_by_role("button", name="Checks of shapes").click()
     assert checks.first.is_visible()
     assert "✗ fail" in page.locator(".matrix tr.check", has_text="census").inner_text()
+
+
+def test_many_failures_leave_the_matrix_on_the_first_screen_and_fold_the_rest(visit: Visit) -> None:
+    page = visit(make_run(*(replace(FAILING, variant=f"v{number}@onnxruntime") for number in range(40))))
+    links = page.locator("#failed a")
+    assert links.count() == 40
+    assert page.locator(".matrix").bounding_box()["y"] < 900
+    assert not links.last.is_visible()
+    page.get_by_text("35 more").click()
+    assert links.last.is_visible()
+
+
+def test_a_table_that_goes_on_fades_until_its_end_is_in_sight(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit(RICH, viewport={"width": 400, "height": 800})
+    frame = page.locator(".scroll:has(.matrix)")
+    assert frame.evaluate("(frame) => getComputedStyle(frame).maskImage") != "none"
+    frame.evaluate("(frame) => frame.scrollTo(frame.scrollWidth, 0)")
+    expect(frame).to_have_css("mask-image", "none")
+
+
+def test_the_only_variant_of_a_run_is_open(visit: Visit) -> None:
+    assert visit(make_run(PASSING)).locator("details.variant .body").is_visible()
+    assert not visit(make_run(PASSING, SKIPPED)).locator("details.variant .body").first.is_visible()
 
 
 def test_a_link_opens_the_part_it_leads_to(visit: Visit) -> None:

@@ -113,6 +113,13 @@
     return { column, select, label: make("label", {}, table.tHead.rows[0].cells[column].textContent, select) };
   }
 
+  // Where scroll bars are hidden, nothing else tells that there are more columns.
+  function fadeWhatGoesOn(frame) {
+    const tell = () => frame.classList.toggle("goes-on", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 1);
+    frame.addEventListener("scroll", tell, { passive: true });
+    new ResizeObserver(tell).observe(frame);
+  }
+
   // --- folding and links --------------------------------------------------------------------------------------------
   function openTarget() {
     let target = null;
@@ -325,6 +332,7 @@
   }
   all("[data-sortable]").forEach(makeSortable);
   all("[data-filterable]").forEach(makeFilterable);
+  all(".scroll, .copy code").forEach(fadeWhatGoesOn);
   showTheme();
   openTarget();
 })();
