@@ -215,7 +215,9 @@
   function axes(spec) {
     const shared = { stroke: colour("faint"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 22 };
     const whole = spec.times ? {} : { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], grid: { show: false } };
-    return [{ ...shared, ...whole, label: spec.x_label, size: 30 }, { ...shared, label: spec.unit, size: 58 }];
+    // As wide as its longest number, so that the unit beside does not stand on it.
+    const size = (_, values) => Math.max(58, ...(values ?? []).map((value) => 16 + 7 * value.length));
+    return [{ ...shared, ...whole, label: spec.x_label, size: 30 }, { ...shared, label: spec.unit, size }];
   }
 
   function fillTip(tip, spec, rows, at) {
