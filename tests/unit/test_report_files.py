@@ -252,5 +252,7 @@ def test_a_page_of_twenty_variants_with_all_their_layers_stays_below_three_megab
 
 
 def test_html_report_of_an_interrupted_run_says_so() -> None:
-    assert "This run was interrupted" in report_html(make_run(PASSING, is_complete=False))
+    page = report_html(make_run(PASSING, is_complete=False))
+    assert "This run was interrupted" in page
+    assert "parity run --resume" in page
     assert "This run was interrupted" not in report_html(make_run(PASSING))
