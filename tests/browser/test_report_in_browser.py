@@ -194,6 +194,11 @@ def test_many_failures_leave_the_matrix_on_the_first_screen_and_fold_the_rest(vi
     assert links.last.is_visible()
 
 
+def test_a_long_name_of_a_variant_leaves_the_next_one_in_sight(visit: Visit) -> None:
+    page = visit(make_run(replace(FAILING, variant=f"{'long_name_' * 20}@onnxruntime"), PASSING))
+    assert page.locator(".scroll:has(.matrix)").evaluate("(frame) => frame.scrollWidth - frame.clientWidth") == 0
+
+
 def test_a_table_that_goes_on_fades_until_its_end_is_in_sight(visit: Visit) -> None:
     from playwright.sync_api import expect
 
