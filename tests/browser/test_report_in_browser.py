@@ -214,6 +214,13 @@ def test_the_only_variant_of_a_run_is_open(visit: Visit) -> None:
     assert not visit(make_run(PASSING, SKIPPED)).locator("details.variant .body").first.is_visible()
 
 
+def test_names_of_cases_stand_in_one_line_whether_they_open_or_not(visit: Visit) -> None:
+    page = visit(make_run(*RICH.outcomes, replace(PASSING, case="alone")))
+    names = page.locator(".matrix tr:not(.check) th[scope=row] > span > span").all()
+    assert len({name.bounding_box()["x"] for name in names}) == 1
+    assert len(names) == 2
+
+
 def test_a_link_opens_the_part_it_leads_to(visit: Visit) -> None:
     page = visit(RICH, "#at-shapes-fp32@onnxruntime-outputs")
     part = page.locator('[id="at-shapes-fp32@onnxruntime-outputs"]')
