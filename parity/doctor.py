@@ -22,7 +22,7 @@ _OLDEST_PYTHON = (3, 11)
 _HELLO_LIMIT_S = 60.0  # CUDA's first start reads gigabytes of libraries
 _REQUIRED = (
     *("execnet", "filelock", "jinja2", "ml-dtypes", "numpy", "onnx", "pandas"),
-    *("platformdirs", "pydantic", "rich", "tomlkit", "typer"),
+    *("platformdirs", "pydantic", "rich", "scipy", "tomlkit", "typer"),
 )
 # Each of these brings the module cv2; opencv-python also needs a display library, which servers lack.
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")

@@ -354,8 +354,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0: everything agrees; 1: a disagreement; 2: something could not be judged, or nothing was."""
+        """0: everything agrees; 1: a disagreement; 2: something could not be judged or was not, or nothing was."""
         verdicts = {outcome.verdict for outcome in self.outcomes}
-        if not verdicts - {Verdict.SKIPPED} or verdicts & {Verdict.ERROR, Verdict.INCONCLUSIVE}:
+        is_judged = bool(verdicts - {Verdict.SKIPPED}) and not verdicts & {Verdict.ERROR, Verdict.INCONCLUSIVE}
+        if not (is_judged and self.is_complete):
             return 2
         return 1 if Verdict.FAIL in verdicts else 0

@@ -51,10 +51,15 @@ def _level_group(tensor: TensorOutcome) -> BarGroup | None:
     least = tensor.tolerance.min_sqnr_db if tensor.tolerance else None
     top = max((level for _, level, _ in levels if math.isfinite(level)), default=0.0)
     scale = 1.05 * max(top, least or 0.0, 1.0)
-    bars = tuple(Bar(name, _share(level, scale), f"{decibel(level)} dB", tone) for name, level, tone in levels)
+    bars = tuple(Bar(name, _share(level, scale), _level(level), tone) for name, level, tone in levels)
     asked = "" if least is None else f" At least {decibel(least)} dB is asked, at the line."
     title = "Whose error it is: signal to noise" if tensor.triangulation else "Signal to noise"
     return BarGroup(title, bars, _limit(least, scale), f"Longer is better.{_blame(tensor)}{asked}")
+
+
+def _level(level: float) -> str:
+    shown = decibel(level)
+    return shown if shown == "n/a" else f"{shown} dB"
 
 
 def _blame(tensor: TensorOutcome) -> str:
@@ -113,7 +118,9 @@ def _size_group(tensor: TensorOutcome) -> BarGroup | None:
 
     bars = tuple(Bar(name, place(size), number(size), _tone(size, bound, tensor)) for name, size in sizes.items())
     bounded = "" if bound is None else f" Line: {number(bound)}, the bound of the element with the largest error."
-    note = f"Logarithmic, 1e{low} to 1e{high}.{bounded}"
+    # Percentiles are read off a histogram of narrow bins.
+    near = f" Percentiles are up to {100 * difference.percentile_bin_error:.2g} % too large."
+    note = f"Logarithmic, 1e{low} to 1e{high}.{bounded}{near}"
     return BarGroup("Sizes of the errors", bars, place(bound) if bound else None, note)
 
 

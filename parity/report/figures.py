@@ -41,6 +41,8 @@ _VERDICT_LINES = {
     2: "not everything could be judged",
 }
 
+_UNDECIDED = 2
+
 _ROUNDING_WORDS = {
     "fused": "folded as TensorRT folds, rounded at the boundaries of what it fuses",
     "every-node": "rounded behind every node, nothing folded",
@@ -66,6 +68,15 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return printable text with every run of white space made one space."""
     return " ".join(printable(text).split())
+
+
+def failed_title(run: Run) -> str:
+    """Return the title of what keeps a run from passing: a failure only where there is one."""
+    verdicts = {outcome.verdict for outcome in failed(run)}
+    undecided = "What could not be judged, and why"
+    if Verdict.FAIL not in verdicts:
+        return undecided
+    return "What failed, and why" if verdicts == {Verdict.FAIL} else "What failed or could not be judged, and why"
 
 
 def failed(run: Run) -> list[Outcome]:
@@ -94,7 +105,10 @@ def verdict_words(run: Run) -> str:
     """Return the run's verdict without its counts."""
     if not run.outcomes:
         return "nothing was judged"
-    return _latency_words(run) or _VERDICT_LINES[run.exit_code]
+    undecided = run.exit_code == _UNDECIDED and any(outcome.verdict is Verdict.FAIL for outcome in run.outcomes)
+    # What failed is not hidden behind what could not be judged.
+    found = f"{_VERDICT_LINES[1]}, and " if undecided else ""
+    return found + (_latency_words(run) or _layers_words(run) or _VERDICT_LINES[run.exit_code])
 
 
 def verdict_counts(run: Run) -> dict[Verdict, int]:
@@ -110,6 +124,15 @@ def _latency_words(run: Run) -> str:
     has_budget = any(outcome.latency and outcome.latency.budgets for outcome in run.outcomes)
     words = ("every budget is kept" if has_budget else "measured; no budget judges it", "a budget is exceeded")
     return words[run.exit_code] if run.exit_code < len(words) else ""
+
+
+def _layers_words(run: Run) -> str:
+    """Return the verdict of a passing run that looked at layers alone; empty for any other.
+
+    Outputs may fail where no layer stands out, so nothing is said of them.
+    """
+    of_layers = all(outcome.check == "layers" for outcome in run.outcomes)
+    return "no layer stands out" if of_layers and run.exit_code == 0 else ""
 
 
 def run_verdict(run: Run) -> Verdict:

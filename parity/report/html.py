@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parity.verdict import Verdict
 
 NO_PICTURES: Mapping[tuple[str, str, str], Sequence[Picture]] = MappingProxyType({})
+_MOST_FAILURES = 5
 _PACKAGES_FIRST = ("trt-parity", "tensorrt", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
 
 
@@ -59,6 +60,8 @@ def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Pictu
         verdict_words=figures.verdict_words(run),
         verdict_counts=figures.verdict_counts(run),
         failed=figures.failed(run),
+        failed_title=figures.failed_title(run),
+        most_failures=_MOST_FAILURES,
         anchors=anchors,
         variants=list(dict.fromkeys(outcome.variant for outcome in run.outcomes)),
         matrix=[_case_rows(case, gathered.variants) for case in dict.fromkeys(view.case for view in gathered.variants)],

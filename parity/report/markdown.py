@@ -12,6 +12,7 @@ from parity.report.figures import (
     SIGNS,
     decibel,
     failed,
+    failed_title,
     has_forecast,
     headroom,
     mismatches,
@@ -59,7 +60,7 @@ def summary_markdown(run: Run, max_bytes: int = MAX_BYTES) -> str:
     parts = [
         f"# {SIGNS[run_verdict(run)]} parity: {inline(verdict_line(run))}\n\nRun {inline(run.name)}.\n\n",
         _TABLE_HEAD + _within(rows, int(room * _TABLE_SHARE), "more outcomes are in outputs.csv") if rows else "",
-        _section("What failed", _within(failures, int(room * _FAILURE_SHARE), "more failures are in report.html")),
+        _section(failed_title(run), _within(failures, int(room * _FAILURE_SHARE), "more failures are in report.html")),
         *(table_section(table, int(max_bytes * _MORE_SHARE / len(tables))) for table in tables),
         _section("Notes", _within(notes, int(max_bytes * _NOTE_SHARE), "more notes are in report.html")),
         f"\n{FORECAST_NOTE}\n" if has_forecast(run) else "",

@@ -135,7 +135,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {name: getattr(figures, name) for name in _FILTERS}
     environment.filters["toml_names"] = toml_names
-    # Tables of text hold verdicts as words with their sign, which a page colours as well.
+    # Tables of text hold verdicts as words with their sign, and where figures went as a word; a page colours both.
     cells = {f"{sign} {verdict}": str(verdict) for verdict, sign in figures.SIGNS.items()}
+    cells |= {"worse": "fail", "gone": "fail", "better": "pass"}
     environment.globals |= {"signs": figures.SIGNS, "verdict_cells": cells}
     return environment

@@ -174,7 +174,9 @@ class CaseJudge:
         planned, label = self._planned.get(variant.name), outcomes[0].variant
         if planned is not None and label in self._observed:
             with working(_LOOKING):
-                return explain_layers(planned, self._observed[label], self._rounded_of(planned), self._settings)
+                # As it was yielded, with the time that it took.
+                observed = replace(self._observed[label], outcome=outcomes[0])
+                return explain_layers(planned, observed, self._rounded_of(planned), self._settings)
         failed = failed_outcome(outcomes)
         if planned is None or failed is None:
             return None

@@ -66,9 +66,14 @@ def judge_layers(
         report = observe_on_engine(planned, backend, chosen, settings, layers.budget_bytes)
     else:
         report = observe_forecast(planned, chosen, settings, layers.budget_bytes)
-    notes = (*report.notes, _feeds_note(chosen, worst), *_unexplained(report, judged.verdict))
+    unexplained = _unexplained(report, judged.verdict)
+    notes = (*report.notes, _feeds_note(chosen, worst), *unexplained)
     filled = replace(blank, model=planned.record, feed_count=len(chosen))
-    return ObservedLayers(layers_outcome(filled, replace(report, notes=notes)), backend, chosen)
+    outcome = layers_outcome(filled, replace(report, notes=notes))
+    if unexplained and outcome.verdict is Verdict.PASS:
+        told = f"the forecast's outputs fail, and none of {len(report.rows)} layers stands out"
+        outcome = replace(outcome, headline=told)
+    return ObservedLayers(outcome, backend, chosen)
 
 
 def judge_observed_outputs(

@@ -75,16 +75,19 @@ def put(draft: Draft, folder: Path) -> Placed:
     Raises
     ------
     RunError
-        A file is there already, or nothing can be written.
+        A file is there already, nothing can be written, or a file's name cannot stand in a case file.
     """
     require_free(folder, draft.facts.path)
+    judged = _relative(draft.split.judged if draft.split else (), folder)
+    calibrating = _relative(draft.split.calibrating if draft.split else (), folder)
+    _require_utf8(draft.facts.path.name, *judged, *calibrating)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = Paths(
             model=_place_model(draft.facts.path, folder),
             annotations=_place_annotations(draft, folder),
-            judged=_relative(draft.split.judged if draft.split else (), folder),
-            calibrating=_relative(draft.split.calibrating if draft.split else (), folder),
+            judged=judged,
+            calibrating=calibrating,
         )
         placed = Placed(folder, paths)
         # Exclusive: of two that begin at once, the second is told.
@@ -93,6 +96,15 @@ def put(draft: Draft, folder: Path) -> Placed:
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error}); choose another with --out") from error
     return placed
+
+
+def _require_utf8(*names: str) -> None:
+    """Check what a case file will hold before anything is copied: a path of Linux may be any bytes."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise RunError(f"{name}: is no UTF-8, as {CASE_FILE} has to be; rename the file or its folder") from None
 
 
 def rewrite(placed: Placed, draft: Draft, proposed: Proposed) -> None:

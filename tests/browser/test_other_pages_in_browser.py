@@ -63,6 +63,28 @@ def test_a_page_opens_without_an_error_and_never_scrolls_sideways(
     assert over == 0
 
 
+def test_a_comparison_colours_what_got_worse_and_has_no_empty_table(open_html: Open, tmp_path: Path) -> None:
+    page = open_html(comparison(tmp_path))
+    worse = page.locator("#changed-table td", has_text="worse")
+    medal = page.locator(".hero .medal")
+    colour = "(element) => getComputedStyle(element).color"
+    assert worse.evaluate(colour) == medal.evaluate(colour)
+    assert all(table.locator("tbody tr").count() for table in page.locator("table").all())
+    assert "time, processor, GPU and versions are the same" in page.locator("#differ").inner_text()
+
+
+def test_numbers_beside_a_chart_leave_room_for_their_unit(open_html: Open, tmp_path: Path) -> None:
+    page = open_html(history(tmp_path))
+    widths = {
+        name: page.locator("section", has=page.get_by_role("heading", name=name))
+        .last.locator(".u-axis")
+        .nth(1)
+        .evaluate("(axis) => axis.offsetWidth")
+        for name in ("size_bytes", "build_s")
+    }
+    assert widths["size_bytes"] >= widths["build_s"] + 20
+
+
 def test_hovering_a_history_tells_the_night_and_its_value(open_html: Open, tmp_path: Path) -> None:
     page = open_html(history(tmp_path))
     page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")

@@ -63,7 +63,7 @@ def column(table: Locator, heading: str) -> list[str]:
 
 def test_a_report_opens_without_an_error_and_asks_for_nothing(visit: Visit) -> None:
     page = visit(RICH)
-    assert page.locator("h1").inner_text() == "Not everything could be judged"
+    assert page.locator("h1").inner_text() == "A disagreement was found, and not everything could be judged"
     assert page.locator(".uplot").count() == 3
 
 
@@ -184,6 +184,43 @@ def test_the_matrix_shows_checks_on_demand(visit: Visit) -> None:
     assert "✗ fail" in page.locator(".matrix tr.check", has_text="census").inner_text()
 
 
+def test_many_failures_leave_the_matrix_on_the_first_screen_and_fold_the_rest(visit: Visit) -> None:
+    page = visit(make_run(*(replace(FAILING, variant=f"v{number}@onnxruntime") for number in range(40))))
+    links = page.locator("#failed a")
+    assert links.count() == 40
+    assert page.locator(".matrix").bounding_box()["y"] < 900
+    assert not links.last.is_visible()
+    page.get_by_text("35 more").click()
+    assert links.last.is_visible()
+
+
+def test_a_long_name_of_a_variant_leaves_the_next_one_in_sight(visit: Visit) -> None:
+    page = visit(make_run(replace(FAILING, variant=f"{'long_name_' * 20}@onnxruntime"), PASSING))
+    assert page.locator(".scroll:has(.matrix)").evaluate("(frame) => frame.scrollWidth - frame.clientWidth") == 0
+
+
+def test_a_table_that_goes_on_fades_until_its_end_is_in_sight(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit(RICH, viewport={"width": 400, "height": 800})
+    frame = page.locator(".scroll:has(.matrix)")
+    assert frame.evaluate("(frame) => getComputedStyle(frame).maskImage") != "none"
+    frame.evaluate("(frame) => frame.scrollTo(frame.scrollWidth, 0)")
+    expect(frame).to_have_css("mask-image", "none")
+
+
+def test_the_only_variant_of_a_run_is_open(visit: Visit) -> None:
+    assert visit(make_run(PASSING)).locator("details.variant .body").is_visible()
+    assert not visit(make_run(PASSING, SKIPPED)).locator("details.variant .body").first.is_visible()
+
+
+def test_names_of_cases_stand_in_one_line_whether_they_open_or_not(visit: Visit) -> None:
+    page = visit(make_run(*RICH.outcomes, replace(PASSING, case="alone")))
+    names = page.locator(".matrix tr:not(.check) th[scope=row] > span > span").all()
+    assert len({name.bounding_box()["x"] for name in names}) == 1
+    assert len(names) == 2
+
+
 def test_a_link_opens_the_part_it_leads_to(visit: Visit) -> None:
     page = visit(RICH, "#at-shapes-fp32@onnxruntime-outputs")
     part = page.locator('[id="at-shapes-fp32@onnxruntime-outputs"]')
@@ -222,7 +259,10 @@ def test_print_opens_everything_and_screens_close_it_again(visit: Visit) -> None
     expect(closed).to_have_count(0)
     assert page.locator(".matrix tr.check").first.is_visible()
     assert not page.locator(".bar:visible, .navigation:visible, .tools:visible, [data-copy]:visible").count()
-    assert layer_table(page).get_by_text("inherited dB").is_visible()
+    heading = layer_table(page).locator("th", has_text="inherited dB")
+    assert heading.is_visible()
+    # A button is not painted where a heading is repeated on the next page.
+    assert heading.locator("button").evaluate("(button) => getComputedStyle(button).display") == "contents"
     page.emulate_media(media="screen")
     expect(closed).to_have_count(before)
 

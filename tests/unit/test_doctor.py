@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +12,16 @@ from parity import doctor
 from parity.backends import nvml
 from parity.backends.nvml import Gpus, find_gpus
 from parity.doctor import State
+from tests.pages import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def test_every_dependency_of_the_package_is_looked_at() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split("[<>=~!]", requirement)[0] for requirement in declared}
+    assert names == {*doctor._REQUIRED, "opencv-python-headless"}
 
 
 def test_two_opencv_packages_are_told_with_the_command_that_separates_them(monkeypatch: pytest.MonkeyPatch) -> None:

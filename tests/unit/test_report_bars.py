@@ -47,6 +47,17 @@ def test_sizes_stand_on_a_logarithmic_scale_with_the_bound_between_them() -> Non
     assert [bar.tone for bar in group.bars] == ["accent", "fail", "fail", "fail"]
 
 
+def test_percentiles_say_how_far_off_they_may_be() -> None:
+    difference = replace(DIFFERENCE, percentile_bin_error=2.0**-7)
+    note = error_groups(replace(TENSOR, difference=difference))[-1].note
+    assert note.endswith("Percentiles are up to 0.78 % too large.")
+
+
+def test_a_level_that_is_not_known_has_no_unit() -> None:
+    group = error_groups(replace(TENSOR, difference=replace(DIFFERENCE, sqnr_db=math.nan)))[0]
+    assert [bar.text for bar in group.bars] == ["n/a", "73.7 dB"]
+
+
 def test_what_misses_its_bound_and_passes_all_the_same_is_not_shown_as_a_failure() -> None:
     tones = {bar.tone for bar in error_groups(replace(TENSOR, verdict=Verdict.PASS))[-1].bars}
     assert tones == {"accent", "inconclusive"}

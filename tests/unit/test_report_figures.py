@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.report import figures
+from parity.verdict import Verdict
+from tests.layer_examples import BLANK
 from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, SKIPPED, TENSOR, UNDECIDED, make_run
+
+if TYPE_CHECKING:
+    from parity.results import Outcome
 
 FINITE = replace(DIFFERENCE, nonfinite_mismatch_count=0)
 
@@ -35,7 +41,8 @@ def test_only_pass_and_skipped_do_not_count_as_failed() -> None:
 
 def test_verdict_line_counts_every_verdict() -> None:
     assert figures.verdict_line(EVERYTHING) == (
-        "not everything could be judged: 1 fail, 1 error, 1 inconclusive, 1 pass, 1 skipped"
+        "a disagreement was found, and not everything could be judged: "
+        "1 fail, 1 error, 1 inconclusive, 1 pass, 1 skipped"
     )
 
 
@@ -43,8 +50,30 @@ def test_verdict_line_of_a_run_without_outcomes_does_not_claim_agreement() -> No
     assert figures.verdict_line(make_run()) == "nothing was judged"
 
 
-def test_verdict_line_says_that_a_run_was_interrupted() -> None:
-    assert "interrupted" in figures.verdict_line(make_run(PASSING, is_complete=False))
+def test_an_interrupted_run_claims_no_agreement_and_is_no_success() -> None:
+    run = make_run(PASSING, is_complete=False)
+    assert figures.verdict_line(run).startswith("not everything could be judged: 1 pass; the run was interrupted")
+    assert (figures.run_verdict(run), run.exit_code) == (Verdict.ERROR, 2)
+
+
+def test_a_run_of_layers_alone_claims_nothing_of_outputs() -> None:
+    layers = replace(BLANK, verdict=Verdict.PASS)
+    assert figures.verdict_words(make_run(layers)) == "no layer stands out"
+    assert figures.verdict_words(make_run(layers, PASSING)) == "everything agrees"
+    assert figures.verdict_words(make_run(replace(BLANK, verdict=Verdict.FAIL))) == "a disagreement was found"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "title"),
+    [
+        ([FAILING, PASSING], "What failed, and why"),
+        ([UNDECIDED], "What could not be judged, and why"),
+        ([BROKEN, UNDECIDED], "What could not be judged, and why"),
+        ([FAILING, UNDECIDED], "What failed or could not be judged, and why"),
+    ],
+)
+def test_only_what_failed_is_called_a_failure(outcomes: list[Outcome], title: str) -> None:
+    assert figures.failed_title(make_run(*outcomes)) == title
 
 
 def test_rounding_mode_is_among_the_notes_of_a_variant() -> None:

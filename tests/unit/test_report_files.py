@@ -139,7 +139,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_quoted(name: str) -> None:
 
 def test_summary_starts_with_the_verdict_and_stands_worst_first() -> None:
     summary = summary_markdown(EVERYTHING)
-    assert summary.startswith("# ! parity: not everything could be judged")
+    assert summary.startswith("# ! parity: a disagreement was found, and not everything could be judged")
     table = [line for line in summary.splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].split()[1] for row in table[1:]] == ["fail", "error", "inconclusive", "pass", "skipped"]
 
@@ -218,7 +218,13 @@ def test_every_link_of_the_html_report_has_its_target() -> None:
 def test_html_report_shows_verdict_first_then_matrix_message_and_replay() -> None:
     page = without_assets(report_html(EVERYTHING))
     text = Tags(page[page.index("<main") :]).text
-    parts = "Not everything could be judged", "What failed", FAILING.headline, "Cases and variants", FAILING.message
+    parts = (
+        "A disagreement was found, and not everything could be judged",
+        "What failed",
+        FAILING.headline,
+        "Cases and variants",
+        FAILING.message,
+    )
     places = [text.index(part) for part in (*parts, FAILING.replay)]
     assert places == sorted(places)
     assert "onnxruntime" in text[places[-1] :]
@@ -246,5 +252,7 @@ def test_a_page_of_twenty_variants_with_all_their_layers_stays_below_three_megab
 
 
 def test_html_report_of_an_interrupted_run_says_so() -> None:
-    assert "This run was interrupted" in report_html(make_run(PASSING, is_complete=False))
+    page = report_html(make_run(PASSING, is_complete=False))
+    assert "This run was interrupted" in page
+    assert "parity run --resume" in page
     assert "This run was interrupted" not in report_html(make_run(PASSING))

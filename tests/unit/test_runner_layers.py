@@ -106,6 +106,7 @@ def test_outputs_that_fail_though_no_layer_stands_out_are_told(tmp_path: Path) -
     case = load_case(write_matmul_case(tmp_path / "strict", variants=strict) / "case.toml")
     outcome = judged(case, 0)
     assert outcome.verdict is Verdict.PASS
+    assert outcome.headline.startswith("the forecast's outputs fail, and none of ")
     assert outcome.layers is not None
     assert any("the outputs of the forecast fail, and no layer stands out" in note for note in outcome.layers.notes)
 
@@ -119,6 +120,7 @@ def test_causes_of_outputs_that_fail_without_a_source_are_notes_of_the_layers(
     case = load_case(write_matmul_case(tmp_path / "strict", variants=strict) / "case.toml")
     outcome = judged(case, 0)
     assert (outcome.verdict, outcome.message, outcome.diagnoses) == (Verdict.PASS, "", (DIAGNOSIS,))
+    assert outcome.duration_s > 0
     assert outcome.layers is not None
     assert sum(note.startswith("cause: ") for note in outcome.layers.notes) == 1
 

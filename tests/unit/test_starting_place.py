@@ -155,6 +155,13 @@ def test_what_is_there_is_never_written_over(files: list[str], told: str, model:
     assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == dict.fromkeys(files, "mine")
 
 
+def test_a_name_that_no_case_file_can_hold_is_told_and_leaves_none(model: Path, tmp_path: Path) -> None:
+    renamed = model.rename(model.with_name("best\udcff.onnx"))
+    with pytest.raises(RunError, match="is no UTF-8"):
+        put(drafted(renamed, images=False), tmp_path / "case")
+    assert not (tmp_path / "case").exists()
+
+
 def test_a_folder_that_is_a_file_is_an_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "case").write_text("mine", encoding="utf-8")
     with pytest.raises(RunError, match=r"is a file|cannot be looked into"):

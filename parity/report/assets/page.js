@@ -113,6 +113,13 @@
     return { column, select, label: make("label", {}, table.tHead.rows[0].cells[column].textContent, select) };
   }
 
+  // Where scroll bars are hidden, nothing else tells that there are more columns.
+  function fadeWhatGoesOn(frame) {
+    const tell = () => frame.classList.toggle("goes-on", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 1);
+    frame.addEventListener("scroll", tell, { passive: true });
+    new ResizeObserver(tell).observe(frame);
+  }
+
   // --- folding and links --------------------------------------------------------------------------------------------
   function openTarget() {
     let target = null;
@@ -208,7 +215,9 @@
   function axes(spec) {
     const shared = { stroke: colour("faint"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 22 };
     const whole = spec.times ? {} : { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], grid: { show: false } };
-    return [{ ...shared, ...whole, label: spec.x_label, size: 30 }, { ...shared, label: spec.unit, size: 58 }];
+    // As wide as its longest number, so that the unit beside does not stand on it.
+    const size = (_, values) => Math.max(58, ...(values ?? []).map((value) => 16 + 7 * value.length));
+    return [{ ...shared, ...whole, label: spec.x_label, size: 30 }, { ...shared, label: spec.unit, size }];
   }
 
   function fillTip(tip, spec, rows, at) {
@@ -325,6 +334,7 @@
   }
   all("[data-sortable]").forEach(makeSortable);
   all("[data-filterable]").forEach(makeFilterable);
+  all(".scroll, .copy code").forEach(fadeWhatGoesOn);
   showTheme();
   openTarget();
 })();
