@@ -157,6 +157,11 @@ def test_a_command_is_copied_as_it_stands(visit: Visit) -> None:
     line = page.locator(".copy", has_text=str(FAILING.replay)).first
     line.get_by_role("button").click()
     line.get_by_text("Copied").wait_for()
+    # A label hides the text from screen readers, so that it has to say the same, and then what it said before.
+    button = line.locator("[data-copy][aria-live=polite]")
+    assert "Copied" in (button.get_attribute("aria-label") or "")
+    line.get_by_text("Copy", exact=True).wait_for()
+    assert (button.get_attribute("aria-label") or "").startswith("Copy ")
     assert page.evaluate("navigator.clipboard.readText()") == FAILING.replay
 
 

@@ -85,7 +85,7 @@ def _title(facts: ModelFacts, rows: RowFacts, first: LayerRow) -> str:
 def _evidence(evidence: Evidence, made: Sequence[LayerRow]) -> tuple[str, ...]:
     places = [
         f"{row.layer} ({', '.join(row.operators)}) is the first to give NaN or infinities: "
-        f"{row.nonfinite_candidate:,} elements, {row.nonfinite_reference:,} in the reference, "
+        f"{_elements(row.nonfinite_candidate)}, {row.nonfinite_reference:,} in the reference, "
         f"whose largest magnitude there is {magnitude(row):.4g} (half ends at {LARGEST_HALF:.0f})"
         for row in made[:3]
     ]
@@ -97,7 +97,11 @@ def _outputs(evidence: Evidence) -> list[str]:
     found = [
         (one.output, one.difference.nonfinite_mismatch_count) for one in failed_tensors(evidence) if one.difference
     ]
-    return [f"{name} has {count:,} elements that are non-finite on one side only" for name, count in found if count]
+    return [f"{name}: {_elements(count)} non-finite on one side only" for name, count in found if count]
+
+
+def _elements(count: int) -> str:
+    return f"{count:,} element{'' if count == 1 else 's'}"
 
 
 def _pattern(facts: ModelFacts, rows: RowFacts, row: LayerRow) -> str:

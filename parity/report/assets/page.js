@@ -44,8 +44,15 @@
       getSelection().selectAllChildren(code);
       done = document.execCommand("copy");
     }
-    button.textContent = done ? "Copied ✓" : "Selected";
-    setTimeout(() => (button.textContent = "Copy"), 1600);
+    tell(button, done ? "Copied ✓" : "Selected");
+    setTimeout(() => tell(button, "Copy"), 1600);
+  }
+
+  // The label is what a screen reader says, and hides the text from it.
+  function tell(button, text) {
+    button.dataset.label ??= button.getAttribute("aria-label");
+    button.textContent = text;
+    button.setAttribute("aria-label", text === "Copy" ? button.dataset.label : text);
   }
   all("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
 
