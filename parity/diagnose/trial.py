@@ -60,10 +60,15 @@ def _try(evidence: Evidence, what: str, asked: Mapping[str, object], beside: tup
 def _judge(before: float, after: float, evidence: Evidence) -> bool | None:
     if math.isnan(before) or math.isnan(after):
         return None
-    if before > NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB:
+    if is_sound(evidence, before):
         # The forecast is sound as it is, so it cannot show what mends the engine.
         return None
     return after > before and after - before > _MENDS_DB
+
+
+def is_sound(evidence: Evidence, level_db: float) -> bool:
+    """Whether outputs at an SQNR in dB are as near the reference as a sound network of the precision may be."""
+    return level_db > NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB
 
 
 def worst_db(outputs: Mapping[Any, float]) -> float:

@@ -1,0 +1,185 @@
+"""A node run again alone, in float32: what becomes of an error in what it reads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parity.backends import get_backend
+from parity.layers.extract import cut, expose
+from parity.layers.reference import OBSERVING, inputs_of
+from parity.layers.walk import Walk
+from parity.precision.assignment import HALF_TYPES, round_array
+from parity.precision.edit import reads
+from parity.tolerance import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from onnx import NodeProto
+
+    from parity.diagnose.evidence import Evidence
+
+    Tensors = Mapping[str, np.ndarray]
+
+_LARGEST_HALF = 65504.0
+
+
+@dataclass(slots=True)
+class Passage:
+    """What one error became in a node, over all feeds.
+
+    Attributes
+    ----------
+    entering, leaving
+        By tensor: the sums of squares of the error and of the reference.
+    lost
+        Elements that leave the range of the format, NaN included, where those of the reference do not.
+    moved, count
+        Elements that are not the reference's at all, of how many; of whole numbers and truth values where it gives any.
+    """
+
+    largest: float
+    entering: dict[str, tuple[float, float]] = field(default_factory=dict)
+    leaving: dict[str, tuple[float, float]] = field(default_factory=dict)
+    lost: int = 0
+    moved: int = 0
+    count: int = 0
+
+    @property
+    def error_in(self) -> float:
+        """The relative error of the worst tensor that it reads; 0 where none errs."""
+        return _worst(self.entering)
+
+    @property
+    def error_out(self) -> float:
+        """The relative error of the worst tensor that it gives, over what is finite on both sides."""
+        return _worst(self.leaving)
+
+    @property
+    def amplification(self) -> float:
+        """How many times as large the relative error is behind the node; 0 where nothing errs before it."""
+        return self.error_out / self.error_in if self.error_in else 0.0
+
+    def add(self, given: Tensors, exact: Tensors, answer: Tensors, expected: Tensors) -> None:
+        """Add one feed: what the node was given and what it should have been, what it answered and should have."""
+        for name, values in given.items():
+            if values.dtype.kind == "f":
+                self.entering[name] = _added(self.entering.get(name, (0.0, 0.0)), values, exact[name])
+        chosen = [name for name, values in expected.items() if values.dtype.kind != "f"] or list(expected)
+        for name, values in expected.items():
+            if answer[name].shape != values.shape:
+                self.moved, self.count = self.moved + values.size, self.count + values.size
+                continue
+            if values.dtype.kind == "f":
+                self.leaving[name] = _added(self.leaving.get(name, (0.0, 0.0)), answer[name], values)
+                self.lost += int(np.count_nonzero(~self._holds(answer[name]) & self._holds(values)))
+            if name in chosen:
+                self.moved += int(np.count_nonzero(answer[name] != values))
+                self.count += values.size
+
+    def _holds(self, values: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            held: np.ndarray = np.abs(values) <= self.largest
+        return held
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A node's passages, each with the exact values of everything but the floating tensors that it reads.
+
+    Attributes
+    ----------
+    rounded
+        Of the reference's values, rounded once to the precision; empty where that is no half format.
+    handed
+        Of the values that the forecast hands to the node.
+    """
+
+    node: NodeProto
+    rounded: Passage
+    handed: Passage
+
+    @property
+    def worse(self) -> Passage:
+        """The passage in which the error grows more."""
+        return max(self.rounded, self.handed, key=lambda one: one.amplification)
+
+
+def run_again(evidence: Evidence, node: NodeProto) -> Rerun | None:
+    """Run a node of the model in float32 on what it reads: exact, rounded, and as the forecast hands it on.
+
+    Returns
+    -------
+    None where it reads no floating tensor that depends on the feed.
+
+    Raises
+    ------
+    ParityError
+        ONNX Runtime failed, or the time is over.
+    """
+    walk = Walk(evidence.model.graph)
+    read = [name for name in sorted(reads(node)) if name and walk.is_computed(name)]
+    part, names = cut(evidence.model, [name for name in node.output if name], frozenset(read) & walk.producers.keys())
+    precision = evidence.options.precision
+    rerun = Rerun(node, _passage(precision), _passage(precision))
+    exact_feeds = _by_feed({name: evidence.probes.values(name) for name in read})
+    with get_backend("onnxruntime").open(part, OBSERVING) as session:
+
+        def answer(tensors: Tensors) -> Tensors:
+            found = session.run(inputs_of(session, tensors))
+            return {name: found[called] for name, called in names.items()}
+
+        for exact, handed in zip(exact_feeds, _handed(evidence, read), strict=False):
+            if not any(values.dtype.kind == "f" for values in exact.values()):
+                return None
+            expected = answer(exact)
+            for passage, given in ((rerun.rounded, _rounded(exact, precision)), (rerun.handed, handed)):
+                if given and all(given[name].shape == exact[name].shape for name in given):
+                    passage.add(given, exact, answer({**exact, **given}), expected)
+    return rerun
+
+
+def _passage(precision: Precision) -> Passage:
+    return Passage(_LARGEST_HALF if precision is Precision.FP16 else float(np.finfo(np.float32).max))
+
+
+def _by_feed(values: Mapping[str, Iterable[np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    for row in zip(*values.values(), strict=True):
+        yield dict(zip(values, row, strict=True))
+
+
+def _rounded(exact: Tensors, precision: Precision) -> dict[str, np.ndarray]:
+    half = HALF_TYPES.get(precision)
+    if half is None:
+        return {}
+    floats = {name: values for name, values in exact.items() if values.dtype == np.float32}
+    return {name: round_array(values, half).astype(np.float32) for name, values in floats.items()}
+
+
+def _handed(evidence: Evidence, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield what the forecast has of float32 tensors for each feed; what it folded away is missing."""
+    there = {name for node in evidence.rounded.graph.node for name in node.output}
+    known = [name for name in names if name in there]
+    if not known:
+        yield from repeat({})
+        return
+    with get_backend("onnxruntime").open(expose(evidence.rounded, known), OBSERVING) as session:
+        for feed in evidence.feeds():
+            found = session.run(inputs_of(session, feed))
+            yield {name: values for name, values in found.items() if values.dtype == np.float32}
+
+
+def _added(sums: tuple[float, float], actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    finite = np.isfinite(actual) & np.isfinite(expected)
+    wide = expected[finite].astype(np.float64)
+    error = actual[finite].astype(np.float64) - wide
+    return sums[0] + float(error @ error), sums[1] + float(wide @ wide)
+
+
+def _worst(sums: Mapping[str, tuple[float, float]]) -> float:
+    return max((math.sqrt(error / signal) for error, signal in sums.values() if signal), default=0.0)

@@ -1,0 +1,129 @@
+"""Operators that are steep where they are: they make an error many times as large, or give NaN and infinities of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from parity.diagnose.certainty import SHOWN, certainty_of
+from parity.diagnose.model_facts import ModelFacts
+from parity.diagnose.rerun import run_again
+from parity.diagnose.row_facts import RowFacts, is_failed, is_sick
+from parity.diagnose.steep_words import nearest_edge, words_of
+from parity.diagnose.steps import is_step
+from parity.diagnose.trial import decibels
+from parity.diagnose.widening import keep_what_reaches
+from parity.diagnosis import Diagnosis
+from parity.layers.points import SAME_ELEMENTS
+from parity.tolerance import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import NodeProto
+
+    from parity.diagnose.evidence import Evidence
+    from parity.diagnose.rerun import Rerun
+    from parity.layer_table import LayerRow
+
+CAUSE = "steep-operator"
+_STEEP = 4.0
+"""Twelve dB: what a layer of a healthy network loses at most."""
+_PLACES, _NODES = 6, 16
+"""Rows that are looked at, and nodes of each: three angles of a rotation are three rows, a fused layer has many."""
+_PROBE = (
+    "run the node alone in float32 on what it reads, exact and with an error; and keep it at fp32 with what makes the "
+    "values that it reads"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A row, and the node in it that makes the error largest."""
+
+    row: LayerRow
+    rerun: Rerun
+
+    @property
+    def node(self) -> NodeProto:
+        return self.rerun.node
+
+
+def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
+    """Return the places where error grows because an operator is steep at the values that it reads."""
+    if evidence.options.precision is Precision.FP32 or not is_failed(evidence):
+        return ()
+    facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
+    places = tuple(_places(evidence, facts, rows))
+    return (_diagnosis(evidence, facts, rows, places),) if places else ()
+
+
+def _places(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[_Place]:
+    sick = any(map(is_sick, rows.sources))
+    for row in rows.sources[:_PLACES]:
+        # Beside NaN and infinities a finite error is another matter, which shows once these are mended.
+        if rows.behind_sick(row) or is_sick(row) is not sick:
+            continue
+        nodes = islice((node for node in facts.named(row.nodes) if _is_looked_at(node)), _NODES)
+        found = [rerun for node in nodes if (rerun := run_again(evidence, node)) and _is_steep(rerun, sick=sick)]
+        if found:
+            yield _Place(row, max(found, key=lambda one: (one.handed.lost, one.worse.amplification)))
+
+
+def _is_looked_at(node: NodeProto) -> bool:
+    return node.op_type not in SAME_ELEMENTS and not is_step(node)
+
+
+def _is_steep(rerun: Rerun, *, sick: bool) -> bool:
+    return bool(_lost(rerun)) if sick else rerun.worse.amplification >= _STEEP
+
+
+def _lost(rerun: Rerun) -> int:
+    return rerun.handed.lost or rerun.rounded.lost
+
+
+def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, places: tuple[_Place, ...]) -> Diagnosis:
+    keep, trial = keep_what_reaches(evidence, facts, rows, [place.row for place in places])
+    words = words_of(places[0].node.op_type)
+    return Diagnosis(
+        cause=CAUSE,
+        title=_title(places[0]),
+        certainty=certainty_of(SHOWN, trial.is_confirmed),
+        nodes=tuple(dict.fromkeys(place.node.name for place in places)),
+        evidence=tuple(sentence for place in places[:3] for sentence in _sentences(evidence, place)),
+        probe=_PROBE,
+        probe_result=trial.result,
+        is_confirmed=trial.is_confirmed,
+        remedy=f"keep these nodes at {evidence.options.keep_precision}, or {words.rewrite}",
+        keep=keep,
+    )
+
+
+def _title(place: _Place) -> str:
+    layer = f"{place.node.name} ({place.node.op_type})"
+    if is_sick(place.row):
+        return f"{layer} gives NaN or infinities because of an error in what it reads"
+    return f"{layer} makes the error of what it reads {place.rerun.worse.amplification:.3g} times as large"
+
+
+def _sentences(evidence: Evidence, place: _Place) -> Iterator[str]:
+    node, rerun = place.node, place.rerun
+    words = words_of(node.op_type)
+    near = nearest_edge(words, evidence.probes.values(node.input[words.position])) if words.edges else ""
+    yield f"{node.name}: {node.op_type} {words.why}{f'; it reads values {near}' if near else ''}"
+    if is_sick(place.row):
+        yield (
+            f"run alone in float32 on what the forecast hands to it, {node.name} gives {_lost(rerun):,} elements that are "
+            "NaN or beyond the format; on what the reference has there, it gives numbers"
+        )
+        return
+    if rerun.rounded.amplification >= _STEEP:
+        passage, what = rerun.rounded, f"what it reads rounded once to {evidence.options.precision}"
+    else:
+        passage, what = rerun.handed, "the error that reaches it"
+    yield (
+        f"run alone in float32, {node.name} makes of {what}, {passage.error_in:.2g} of the values, an error of "
+        f"{passage.error_out:.2g}: an amplification of {passage.amplification:.3g}"
+    )
+    yield f"{decibels(place.row.inherited.sqnr_db)} leaves it"
