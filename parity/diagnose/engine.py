@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parity.diagnose.registry import GENERAL, RULES
-from parity.diagnose.together import adding_to, is_explained, reconsider
+from parity.diagnose.together import adding_to, is_explained, reconsider, without_idle
 from parity.errors import ParityError
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def examine(
     if not general or is_explained(evidence, specific):
         return Diagnosed(_ranked(specific), asked.notes)
     more = _ask(evidence, general, is_over)
-    added = adding_to(evidence, specific, more.diagnoses)
-    return Diagnosed(_ranked((*specific, *added)), (*asked.notes, *more.notes))
+    told = reconsider(evidence, _ranked((*specific, *adding_to(evidence, specific, more.diagnoses))))
+    return Diagnosed(_ranked(without_idle(told, more.diagnoses)), (*asked.notes, *more.notes))
 
 
 def _ask(evidence: Evidence, rules: Sequence[Rule], is_over: Callable[[], bool]) -> Diagnosed:

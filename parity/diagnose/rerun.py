@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, np.ndarray]
 
 _LARGEST_HALF = 65504.0
+_JUMP = 8.0
+"""So many times the error of what it reads, no element changes where a node is not steep."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,8 @@ class Passage:
     lost
         Elements that leave the range of the format, NaN included, where those of the reference do not.
     moved, count
-        Elements that are not the reference's at all, of how many; of whole numbers and truth values where it gives any.
+        Elements that are other numbers than the reference's, of how many; of whole numbers and truth values where it
+        gives any.
     """
 
     largest: float
@@ -79,8 +82,15 @@ class Passage:
                 self.leaving[name] = _added(self.leaving.get(name, (0.0, 0.0)), answer[name], values)
                 self.lost += int(np.count_nonzero(~self._holds(answer[name]) & self._holds(values)))
             if name in chosen:
-                self.moved += int(np.count_nonzero(answer[name] != values))
+                self.moved += int(np.count_nonzero(self._has_jumped(answer[name], values)))
                 self.count += values.size
+
+    def _has_jumped(self, answer: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Return which elements are other numbers, beyond what an error that is merely handed on makes of them."""
+        is_whole = expected.dtype.kind != "f" or bool((expected == np.rint(expected)).all())
+        reach = 0.0 if is_whole else _JUMP * self.error_in * float(np.abs(expected).max(initial=0.0))
+        jumped: np.ndarray = answer != expected if is_whole else np.abs(answer - expected) > reach
+        return jumped
 
     def _holds(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):

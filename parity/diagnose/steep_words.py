@@ -36,17 +36,18 @@ _ARC = (
     "arc cosine or sine reads to -1 … 1"
 )
 _POLE = "add an epsilon to the divisor, or clip it, well above the rounding of what it is made of"
-_SPREAD = "subtract what is constant before it is rounded, or raise the epsilon above the square of the error of what it reads"
+_SPREAD = "subtract what is constant before it is rounded, or raise the epsilon above the square of those errors"
 _LENGTH = "raise the epsilon above the rounding error of what it reads, so that what is nearly zero stays so"
 _EXPONENT = "scale or clip what it reads, or subtract the largest before it is rounded"
-_PLACES = "compute the places in float32 up to here, or sample a smoother or smaller map"
+_PLACES = "sample a smoother or a smaller map"
 _TERMS = "take the large part of the terms away before it is rounded, or sum in another order"
+_TURNS = "take fewer turns, or bring what goes round back to where it came from now and then"
 _SPREADS = Words("divides by the spread of what it reads, which is hardly larger than its rounding errors", _SPREAD)
 _LENGTHS = Words("divides by the length of what it reads, which is hardly larger than its rounding errors", _LENGTH)
 _EXPONENTS = Words("turns what its exponents err by into a share of what it gives", _EXPONENT)
 _SAMPLES = Words("reads a map at places, and an error of a place counts as often as the map changes there", _PLACES)
 _CANCELLING = Words("adds up terms that cancel, and their errors do not", _TERMS)
-_AGAIN = Words("runs its body again and again, each time on the errors of the time before", _TERMS)
+_AGAIN = Words("runs its body again and again, each time on the errors of the time before", _TURNS)
 
 STEEP: dict[str, Words] = {
     "Acos": Words("is infinitely steep at -1 and 1", _ARC, edges=(-1.0, 1.0)),
@@ -85,7 +86,7 @@ STEEP: dict[str, Words] = {
     ),
     **dict.fromkeys(("GRU", "LSTM", "Loop", "RNN", "Scan"), _AGAIN),
 }  # fmt: skip
-_UNKNOWN = Words("changes much where what it reads changes little", "compute what it reads in float32 up to here")
+_UNKNOWN = Words("changes much where what it reads changes little", "move what it reads to where it changes less")
 
 
 def words_of(operator: str) -> Words:

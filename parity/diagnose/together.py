@@ -40,25 +40,36 @@ def adding_to(evidence: Evidence, specific: Sequence[Diagnosis], general: Sequen
     One stays where nothing specific is confirmed, or where it is another place and mends what the others leave.
     """
     confirmed = [one for one in specific if one.is_confirmed]
-    return tuple(one for one in general if not confirmed or _mends_the_rest(evidence, one, confirmed))
+    if not confirmed:
+        return tuple(general)
+    tried = [_tried_beside(evidence, one, confirmed) for one in general if not _is_at(one, confirmed)]
+    return tuple(one for one in tried if one is not None)
 
 
-def _mends_the_rest(evidence: Evidence, one: Diagnosis, confirmed: Sequence[Diagnosis]) -> bool:
-    if any(set(one.nodes).intersection(other.nodes) for other in confirmed):
-        return False
-    others = _kept(confirmed)
-    nodes = tuple(name for name in one.keep if name not in others)
-    return bool(nodes) and try_beside(evidence, nodes, others).is_confirmed is True
+def without_idle(found: Sequence[Diagnosis], general: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
+    """Return causes without refuted general ones, where any cause is confirmed: what holds everywhere tells nothing."""
+    idle = {one.cause for one in general} if any(one.is_confirmed for one in found) else set()
+    return tuple(one for one in found if one.is_confirmed is not False or one.cause not in idle)
+
+
+def _is_at(one: Diagnosis, others: Sequence[Diagnosis]) -> bool:
+    return any(one.nodes[0] in other.nodes for other in others)
 
 
 def _judged_beside(evidence: Evidence, one: Diagnosis, found: Sequence[Diagnosis]) -> Diagnosis:
-    others = _kept(other for other in found if other is not one and other.is_confirmed is not None)
-    nodes = tuple(name for name in one.keep if name not in others)
-    if not (nodes and others):
-        return one
-    trial = try_beside(evidence, nodes, others)
+    others = [other for other in found if other is not one and other.is_confirmed is not None]
+    return _tried_beside(evidence, one, others) or one
+
+
+def _tried_beside(evidence: Evidence, one: Diagnosis, others: Sequence[Diagnosis]) -> Diagnosis | None:
+    """Return a cause confirmed beside others; None where leaving its nodes out brings no error back."""
+    kept = _kept(others)
+    nodes = tuple(name for name in one.keep if name not in kept)
+    if not (nodes and kept):
+        return None
+    trial = try_beside(evidence, nodes, kept)
     if not trial.is_confirmed:
-        return one
+        return None
     return replace(one, certainty=CONFIRMED, is_confirmed=True, probe_result=trial.result)
 
 

@@ -8,6 +8,7 @@ from parity.diagnose.trial import Trial, is_sound, try_keeping, worst_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from parity.diagnose.evidence import Evidence
     from parity.diagnose.model_facts import ModelFacts
@@ -25,11 +26,13 @@ def keep_what_reaches(
 ) -> tuple[tuple[str, ...], Trial]:
     """Return nodes from some steps before places up to them, and what came of keeping these.
 
-    The larger sets are tried as long as the outputs are not sound. All that reaches the places comes last.
+    The larger sets are tried as long as the outputs are not sound. All that reaches the places comes last; other places
+    that spoil what they give are another cause's, and what is before them cures nothing here.
     """
     best: tuple[tuple[str, ...], Trial] = ((), Trial(None, None))
     best_db = float("-inf")
-    for inside in _growing(rows, places):
+    spoilt = {row.tensor for row in rows.sources if row not in places and not is_sound(evidence, row.inherited.sqnr_db)}
+    for inside in _growing(rows, places, spoilt):
         keep = facts.with_inner(dict.fromkeys(name for row in inside for name in row.nodes))
         trial = try_keeping(evidence, keep)
         if trial.is_confirmed is None:
@@ -43,16 +46,17 @@ def keep_what_reaches(
     return best
 
 
-def _growing(rows: RowFacts, places: Sequence[LayerRow]) -> Iterator[list[LayerRow]]:
+def _growing(rows: RowFacts, places: Sequence[LayerRow], spoilt: AbstractSet[str]) -> Iterator[list[LayerRow]]:
     inside, depth = list(places), 0
     for steps in _STEPS:
         size = len(inside)
         while depth < steps:
-            inside = rows.upstream([*inside, *(one for row in inside for one in rows.inputs(row))], lambda _: False)
+            before = [one for row in inside for one in rows.inputs(row) if one.tensor not in spoilt]
+            inside = rows.upstream([*inside, *before], lambda _: False)
             depth += 1
         if len(inside) == size:
             return
         yield inside
-    everything = rows.upstream(places, lambda _: True)
+    everything = rows.upstream(places, lambda row: row.tensor not in spoilt)
     if len(everything) > len(inside):
         yield everything

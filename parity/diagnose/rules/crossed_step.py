@@ -53,7 +53,9 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         return ()
     facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
     found = [crossing for node, near in _steps(evidence, facts, rows) if (crossing := _crossing(evidence, node, near))]
-    return (_diagnosis(evidence, facts, rows, found),) if found else ()
+    # What reads a value that has jumped jumps with it.
+    first = [crossing for crossing in found if crossing.is_by_rounding] or found
+    return (_diagnosis(evidence, facts, rows, first),) if first else ()
 
 
 def _steps(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[tuple[NodeProto, tuple[LayerRow, ...]]]:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from parity.diagnose.certainty import FITS, SHOWN, certainty_of
 from parity.diagnose.model_facts import PRODUCTS, ModelFacts
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick, magnitude
-from parity.diagnose.trial import Trial, decibels, is_sound, try_keeping, try_options
+from parity.diagnose.trial import Trial, decibels, try_keeping, try_options
 from parity.diagnose.widening import keep_what_reaches
 from parity.diagnosis import Diagnosis
 from parity.layers.floor import noise_floor_db
@@ -161,20 +161,13 @@ def _keep_and_try(
             break
         first = [other for one in inside for other in rows.inputs(one)]
         inside = rows.upstream([*inside, *first], lambda _: False)
-    if trial.is_confirmed is False and not _is_behind_another(evidence, rows, row):
+    if trial.is_confirmed is False:
         # What is left of large terms carries what everything before them lost as well.
         wider = keep_what_reaches(evidence, facts, rows, [row])
         return wider if wider[1].is_confirmed else (keep, trial)
     if trial.is_confirmed and row is not rows.sources[0] and _mends_without(evidence, keep, row):
         return keep, Trial(trial.result, is_confirmed=False)
     return keep, trial
-
-
-def _is_behind_another(evidence: Evidence, rows: RowFacts, row: LayerRow) -> bool:
-    """Whether another place where error is born has spoilt what reaches a row."""
-    reaching = rows.upstream([row], lambda _: True)
-    others = (other for other in rows.sources if other is not row and other in reaching)
-    return any(not is_sound(evidence, other.inherited.sqnr_db) for other in others)
 
 
 def _mends_without(evidence: Evidence, keep: tuple[str, ...], row: LayerRow) -> bool:

@@ -60,13 +60,11 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
 
 
 def _places(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[_Place]:
-    sick = any(map(is_sick, rows.sources))
     for row in rows.sources[:_PLACES]:
-        # Beside NaN and infinities a finite error is another matter, which shows once these are mended.
-        if rows.behind_sick(row) or is_sick(row) is not sick:
+        if rows.behind_sick(row):
             continue
         nodes = islice((node for node in facts.named(row.nodes) if _is_looked_at(node)), _NODES)
-        found = [rerun for node in nodes if (rerun := run_again(evidence, node)) and _is_steep(rerun, sick=sick)]
+        found = [one for node in nodes if (one := run_again(evidence, node)) and _is_steep(one, sick=is_sick(row))]
         if found:
             yield _Place(row, max(found, key=lambda one: (one.handed.lost, one.worse.amplification)))
 
@@ -114,8 +112,8 @@ def _sentences(evidence: Evidence, place: _Place) -> Iterator[str]:
     yield f"{node.name}: {node.op_type} {words.why}{f'; it reads values {near}' if near else ''}"
     if is_sick(place.row):
         yield (
-            f"run alone in float32 on what the forecast hands to it, {node.name} gives {_lost(rerun):,} elements that are "
-            "NaN or beyond the format; on what the reference has there, it gives numbers"
+            f"run alone in float32 on what the forecast hands to it, {node.name} gives {_lost(rerun):,} elements that "
+            "are NaN or beyond the format; on what the reference has there, it gives numbers"
         )
         return
     if rerun.rounded.amplification >= _STEEP:
