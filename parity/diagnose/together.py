@@ -40,9 +40,10 @@ def adding_to(evidence: Evidence, specific: Sequence[Diagnosis], general: Sequen
     One stays where nothing specific is confirmed, or where it is another place and mends what the others leave.
     """
     confirmed = [one for one in specific if one.is_confirmed]
-    if not confirmed:
-        return tuple(general)
-    tried = [_tried_beside(evidence, one, confirmed) for one in general if not _is_at(one, confirmed)]
+    elsewhere = [one for one in general if not _is_at(one, confirmed)]
+    if not _kept(confirmed):
+        return tuple(elsewhere)
+    tried = [_tried_beside(evidence, one, confirmed) for one in elsewhere]
     return tuple(one for one in tried if one is not None)
 
 
