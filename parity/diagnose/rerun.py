@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, np.ndarray]
 
 _LARGEST_HALF = 65504.0
+_ABOUT = 2.0
 _JUMP = 8.0
 """So many times the error of what it reads, no element changes where a node is not steep."""
 
@@ -40,7 +41,7 @@ class Passage:
     entering, leaving
         By tensor: the sums of squares of the error and of the reference.
     lost
-        Elements that leave the range of the format, NaN included, where those of the reference do not.
+        Elements that leave the range of the format, NaN included, where those of the reference are well inside.
     moved, count
         Elements that are other numbers than the reference's, of how many; of whole numbers and truth values where it
         gives any.
@@ -80,7 +81,7 @@ class Passage:
                 continue
             if values.dtype.kind == "f":
                 self.leaving[name] = _added(self.leaving.get(name, (0.0, 0.0)), answer[name], values)
-                self.lost += int(np.count_nonzero(~self._holds(answer[name]) & self._holds(values)))
+                self.lost += int(np.count_nonzero(self._is_lost(answer[name], values)))
             if name in chosen:
                 self.moved += int(np.count_nonzero(self._has_jumped(answer[name], values)))
                 self.count += values.size
@@ -92,10 +93,12 @@ class Passage:
         jumped: np.ndarray = answer != expected if is_whole else np.abs(answer - expected) > reach
         return jumped
 
-    def _holds(self, values: np.ndarray) -> np.ndarray:
+    def _is_lost(self, answer: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Return which elements have left the range, and not by the last step of values that were about to."""
         with np.errstate(invalid="ignore"):
-            held: np.ndarray = np.abs(values) <= self.largest
-        return held
+            held = np.abs(answer) <= np.maximum(self.largest, _ABOUT * np.abs(expected))
+            lost: np.ndarray = ~held & (np.abs(expected) <= self.largest)
+        return lost
 
 
 @dataclass(frozen=True, slots=True)
