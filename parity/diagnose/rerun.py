@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.backends import get_backend
+from parity.errors import ParityError
 from parity.layers.extract import cut, expose
 from parity.layers.reference import OBSERVING, inputs_of
 from parity.layers.walk import Walk
@@ -155,6 +156,33 @@ def run_again(evidence: Evidence, node: NodeProto) -> Rerun | None:
                 if given and all(given[name].shape == exact[name].shape for name in given):
                     passage.add(given, exact, answer({**exact, **given}), expected)
     return rerun
+
+
+def run_each(evidence: Evidence, nodes: Iterable[NodeProto]) -> dict[str, Rerun]:
+    """Run nodes again, each alone; one that cannot be run costs itself only.
+
+    Returns
+    -------
+    By the name of the node; those that read no floating tensor are missing.
+
+    Raises
+    ------
+    ParityError
+        None could be run: why the first could not.
+    """
+    found: dict[str, Rerun] = {}
+    failures: list[ParityError] = []
+    for node in nodes:
+        try:
+            rerun = run_again(evidence, node)
+        except ParityError as error:
+            failures.append(error)
+            continue
+        if rerun is not None:
+            found[node.name] = rerun
+    if failures and not found:
+        raise failures[0]
+    return found
 
 
 def _passage(precision: Precision) -> Passage:

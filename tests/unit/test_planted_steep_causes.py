@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from parity.diagnose import rerun
 from parity.diagnose.engine import diagnose
 from parity.diagnose.registry import GENERAL
 from parity.diagnose.rerun import run_again
 from parity.diagnose.rules import crossed_step, steep_operator
 from parity.diagnose.steep_words import STEEP, nearest_edge, words_of
 from parity.diagnose.steps import is_step
+from parity.errors import BackendError
 from parity.options import PrecisionOptions
 from parity.tolerance import Precision, Tolerance
 from tests.diagnosing import evidence_of, is_failing
@@ -155,9 +157,9 @@ def test_an_amplification_is_the_condition_number_of_calculus(operator, x):
     # A tenth of half's step beyond a half: the rounding is never zero.
     exact = float(np.float32(np.float16(x)) * np.float32(1.0001))
     model = model_of([node(operator, ["x"], ["t"], "steep"), node("Neg", ["t"], ["y"], "last")], ["x"], ["y"])
-    rerun = run_again(evidence_of(model, {"x": np.full(4, exact, np.float32)}, FP16), model.graph.node[0])
-    assert rerun is not None
-    assert rerun.rounded.amplification == pytest.approx(abs(_CONDITION[operator](exact)), rel=0.05)
+    found = run_again(evidence_of(model, {"x": np.full(4, exact, np.float32)}, FP16), model.graph.node[0])
+    assert found is not None
+    assert found.rounded.amplification == pytest.approx(abs(_CONDITION[operator](exact)), rel=0.05)
 
 
 def test_what_jumps_is_not_called_steep_and_only_what_reads_numbers_is_run_again():
@@ -174,6 +176,20 @@ def test_what_jumps_is_not_called_steep_and_only_what_reads_numbers_is_run_again
     assert run_again(evidence, model.graph.node[1]) is None
 
 
+def test_a_node_that_cannot_be_run_alone_costs_itself_only(monkeypatch):
+    def refusing(evidence, node):
+        if node.op_type == "Neg":
+            raise BackendError("no kernel")
+        return run_again(evidence, node)
+
+    monkeypatch.setattr(rerun, "run_again", refusing)
+    model = model_of([node("Neg", ["x"], ["t"], "first"), node("Abs", ["t"], ["y"], "last")], ["x"], ["y"])
+    evidence = evidence_of(model, {"x": np.ones(4, np.float32)}, FP16)
+    assert set(rerun.run_each(evidence, model.graph.node)) == {"last"}
+    with pytest.raises(BackendError, match="no kernel"):
+        rerun.run_each(evidence, model.graph.node[:1])
+
+
 def test_the_nearest_edge_is_told_and_operators_without_one_have_none():
     assert nearest_edge(words_of("Acos"), [np.array([0.5, 0.999]), np.array([np.nan, -0.9])]) == "within 0.001 of 1"
     assert nearest_edge(words_of("Exp"), [np.array([0.5])]) == ""
@@ -186,6 +202,6 @@ def test_general_rules_are_not_asked_where_specific_causes_explain_all(monkeypat
         return cancellation(net, x, WIDE, 2, sick)
 
     model, net = planted(STRUCTURES[0], plant)
-    monkeypatch.setattr("parity.diagnose.rules.steep_operator.run_again", partial(pytest.fail, "was asked"))
+    monkeypatch.setattr("parity.diagnose.rules.steep_operator.run_each", partial(pytest.fail, "was asked"))
     assert len(GENERAL) == 2
     assert [one.cause for one in diagnose(evidence_of(model, net.feed, FP16))] == ["fp16-accumulation"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.facts import failed_outputs
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import run_again
+from parity.diagnose.rerun import run_each
 from parity.diagnose.row_facts import RowFacts, is_failed
 from parity.diagnose.steps import is_step, where_it_jumps
 from parity.diagnose.widening import keep_what_reaches
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
     from parity.diagnose.evidence import Evidence
-    from parity.diagnose.rerun import Passage
+    from parity.diagnose.rerun import Passage, Rerun
     from parity.layer_table import LayerRow
 
 CAUSE = "crossed-step"
@@ -52,7 +52,10 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     if evidence.options.precision is Precision.FP32 or not is_failed(evidence):
         return ()
     facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
-    found = [crossing for node, near in _steps(evidence, facts, rows) if (crossing := _crossing(evidence, node, near))]
+    steps = list(_steps(evidence, facts, rows))
+    reruns = run_each(evidence, (node for node, _ in steps))
+    seen = ((reruns[node.name], near) for node, near in steps if node.name in reruns)
+    found = [crossing for rerun, near in seen if (crossing := _crossing(rerun, near))]
     # What reads a value that has jumped jumps with it.
     first = [crossing for crossing in found if crossing.is_by_rounding] or found
     return (_diagnosis(evidence, facts, rows, first),) if first else ()
@@ -71,13 +74,10 @@ def _steps(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[tu
             yield from ((node, near) for node in between.nodes if is_step(node))
 
 
-def _crossing(evidence: Evidence, node: NodeProto, near: tuple[LayerRow, ...]) -> _Crossing | None:
-    rerun = run_again(evidence, node)
-    if rerun is None:
-        return None
+def _crossing(rerun: Rerun, near: tuple[LayerRow, ...]) -> _Crossing | None:
     for passage, is_by_rounding in ((rerun.rounded, True), (rerun.handed, False)):
         if passage.moved:
-            return _Crossing(node, passage, is_by_rounding, near)
+            return _Crossing(rerun.node, passage, is_by_rounding, near)
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import run_again
+from parity.diagnose.rerun import run_each
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick
 from parity.diagnose.steep_words import nearest_edge, words_of
 from parity.diagnose.steps import is_step
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 CAUSE = "steep-operator"
 _STEEP = 4.0
 """Twelve dB: what a layer of a healthy network loses at most."""
-_PLACES, _NODES = 6, 16
-"""Rows that are looked at, and nodes of each: three angles of a rotation are three rows, a fused layer has many."""
+_NODES = 16
+"""Nodes that are looked at, the worst rows' first: three angles are three rows, and a fused layer has many nodes."""
 _PROBE = (
     "run the node alone in float32 on what it reads, exact and with an error; and keep it at fp32 with what makes the "
     "values that it reads"
@@ -60,11 +60,11 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
 
 
 def _places(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[_Place]:
-    for row in rows.sources[:_PLACES]:
-        if rows.behind_sick(row):
-            continue
-        nodes = islice((node for node in facts.named(row.nodes) if _is_looked_at(node)), _NODES)
-        found = [one for node in nodes if (one := run_again(evidence, node)) and _is_steep(one, sick=is_sick(row))]
+    made = [row for row in rows.sources if not rows.behind_sick(row)]
+    nodes = (node for row in made for node in facts.named(row.nodes) if _is_looked_at(node))
+    reruns = run_each(evidence, islice(nodes, _NODES))
+    for row in made:
+        found = [reruns[name] for name in row.nodes if name in reruns and _is_steep(reruns[name], sick=is_sick(row))]
         if found:
             yield _Place(row, max(found, key=lambda one: (one.handed.lost, one.worse.amplification)))
 
