@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,18 @@ class Words:
         How it comes to make errors larger: the end of a sentence that begins with the operator.
     rewrite
         What is usually done about it, as an instruction.
-    position, edges
-        The input that decides it, and the values near which it is steep; none where there is no such value.
+    position
+        Of the input that decides it.
+    edges, zeros
+        The values of that input where it goes to infinity, or infinitely steeply; and where it gives zero of an input
+        that is not. None where there is no such value.
     """
 
     why: str
     rewrite: str
     position: int = 0
     edges: tuple[float, ...] = ()
+    zeros: tuple[float, ...] = ()
 
 
 _ARC = (
@@ -59,7 +63,8 @@ STEEP: dict[str, Words] = {
     "Log": Words(
         "goes to minus infinity at 0, and gives hardly more than the error of what it reads near 1",
         "take LogSoftmax, or -Softplus(-x), in place of the logarithm of a softmax or sigmoid; carry x - 1 near 1",
-        edges=(0.0, 1.0),
+        edges=(0.0,),
+        zeros=(1.0,),
     ),
     "Sqrt": Words("is infinitely steep at 0", "compare squares, or add an epsilon before the root", edges=(0.0,)),
     "Reciprocal": Words("grows without bound where it divides by almost nothing", _POLE, edges=(0.0,)),
@@ -85,6 +90,7 @@ STEEP: dict[str, Words] = {
         _CANCELLING,
     ),
     **dict.fromkeys(("GRU", "LSTM", "Loop", "RNN", "Scan"), _AGAIN),
+    "If": Words("chooses a body, which rounds on its way", "move what it reads to where it changes less"),
 }  # fmt: skip
 _UNKNOWN = Words("changes much where what it reads changes little", "move what it reads to where it changes less")
 
@@ -94,9 +100,9 @@ def words_of(operator: str) -> Words:
     return STEEP.get(operator, _UNKNOWN)
 
 
-def nearest_edge(words: Words, tensors: Iterable[np.ndarray]) -> str:
-    """Return how near values come to where an operator is steep: ``within 3.1e-05 of 1``; empty without an edge."""
+def nearest(places: Sequence[float], tensors: Iterable[np.ndarray]) -> str:
+    """Return how near values come to one of some places: ``within 3.1e-05 of 1``; empty where there is neither."""
     arrays = [values[np.isfinite(values)].astype(np.float64) for values in tensors]
-    found = [(float(np.abs(values - edge).min()), edge) for values in arrays if values.size for edge in words.edges]
-    distance, edge = min(found, default=(np.nan, 0.0))
-    return f"within {distance:.2g} of {edge:g}" if found else ""
+    found = [(float(np.abs(values - place).min()), place) for values in arrays if values.size for place in places]
+    distance, place = min(found, default=(np.nan, 0.0))
+    return f"within {distance:.2g} of {place:g}" if found else ""

@@ -70,6 +70,27 @@ def chaotic_loop(net: Net, x: str, sick: bool) -> str:
     return net.op("Reshape", turned, net.constant([ROWS, WIDE], np.int64))
 
 
+def threshold_inside_of_a_loop(net: Net, x: str, sick: bool) -> str:
+    """A comparison that no observed tensor shows: what the body rounds falls on the other side of it."""
+    constants = (net.constant(1e-3 if sick else 0.3), net.constant(0.9), net.constant(0.9003 if sick else -5.0))
+    make, value = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        make("Mul", [x, constants[0]], ["small"], "shrink"),
+        make("Add", ["small", constants[1]], ["near"], "move"),
+        make("Greater", ["near", constants[2]], ["above"], "compare"),
+        make("Neg", [x], ["negated"], "negate"),
+        make("Where", ["above", x, "negated"], ["chosen"], "choose"),
+        make("Add", ["before", "chosen"], ["after"], "sum"),
+        make("Identity", ["going"], ["still"], "still"),
+    ]
+    inputs = [value("turn", TensorProto.INT64, []), value("going", TensorProto.BOOL, []),
+              value("before", TensorProto.FLOAT, [ROWS, WIDE])]  # fmt: skip
+    outputs = [value("still", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, [ROWS, WIDE])]
+    body = helper.make_graph(nodes, "turn", inputs, outputs)
+    turned = net.op("Loop", net.constant(2, np.int64), "", net.op("Sigmoid", x), body=body)
+    return net.op("Reshape", turned, net.constant([ROWS, WIDE], np.int64))
+
+
 def rounding_at_halves(net: Net, x: str, sick: bool) -> str:
     return net.op("Round", _near(net, x, 1e-3 if sick else 0.2, 2.5002 if sick else 2.0))
 
@@ -106,6 +127,7 @@ def sampling_between_pixels(net: Net, x: str, sick: bool) -> str:
 
 STEEP_PLANTS: tuple[SteepPlant, ...] = (
     arc_cosine, arc_cosine_past_one, logarithm_near_one, division_by_almost_nothing, nearly_constant_rows, chaotic_loop,
+    threshold_inside_of_a_loop,
 )  # fmt: skip
 JUMPING_PLANTS: tuple[SteepPlant, ...] = (
     rounding_at_halves, threshold_amid_values, place_in_a_table, choice_among_near_ties, sampling_between_pixels,

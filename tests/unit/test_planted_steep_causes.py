@@ -15,7 +15,7 @@ from parity.diagnose.engine import diagnose
 from parity.diagnose.registry import GENERAL
 from parity.diagnose.rerun import run_again
 from parity.diagnose.rules import crossed_step, steep_operator
-from parity.diagnose.steep_words import STEEP, nearest_edge, words_of
+from parity.diagnose.steep_words import STEEP, nearest, words_of
 from parity.diagnose.steps import is_step
 from parity.errors import BackendError
 from parity.options import PrecisionOptions
@@ -54,7 +54,7 @@ def test_the_cause_is_named_at_a_planted_node_and_confirmed(cause, plant, struct
     first, *others = diagnose(evidence)
     assert (first.cause, first.is_confirmed) == (cause, True)
     assert first.nodes[0] in net.planted
-    assert "run alone in float32" in " ".join(first.evidence)
+    assert "alone in float32" in " ".join(first.evidence) or "inside of it" in first.title
     assert not any(one.is_confirmed for one in others)
     assert evidence.probes.outputs(keep=first.keep)["y"] > evidence.probes.outputs()["y"] + 6.0
 
@@ -190,10 +190,12 @@ def test_a_node_that_cannot_be_run_alone_costs_itself_only(monkeypatch):
         rerun.run_each(evidence, model.graph.node[:1])
 
 
-def test_the_nearest_edge_is_told_and_operators_without_one_have_none():
-    assert nearest_edge(words_of("Acos"), [np.array([0.5, 0.999]), np.array([np.nan, -0.9])]) == "within 0.001 of 1"
-    assert nearest_edge(words_of("Exp"), [np.array([0.5])]) == ""
-    assert nearest_edge(words_of("Log"), [np.empty(0)]) == ""
+def test_the_nearest_place_is_told_where_there_is_one():
+    acos, log = words_of("Acos"), words_of("Log")
+    assert nearest(acos.edges, [np.array([0.5, 0.999]), np.array([np.nan, -0.9])]) == "within 0.001 of 1"
+    assert nearest(log.edges, [np.array([0.25, 0.999])]) == "within 0.25 of 0"
+    assert nearest((*log.edges, *log.zeros), [np.array([0.25, 0.999])]) == "within 0.001 of 1"
+    assert nearest(words_of("Exp").edges, [np.array([0.5])]) == nearest(log.edges, [np.empty(0)]) == ""
     assert words_of("NoOperator").why
 
 

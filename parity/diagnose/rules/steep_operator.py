@@ -10,12 +10,15 @@ from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.model_facts import ModelFacts
 from parity.diagnose.rerun import run_each
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick
-from parity.diagnose.steep_words import nearest_edge, words_of
+from parity.diagnose.steep_words import nearest, words_of
 from parity.diagnose.steps import is_step
 from parity.diagnose.trial import decibels
 from parity.diagnose.widening import keep_what_reaches
 from parity.diagnosis import Diagnosis
+from parity.layer_table import Role
 from parity.layers.points import SAME_ELEMENTS
+from parity.precision.names import all_nodes
+from parity.precision.scope import subgraphs
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ def _places(evidence: Evidence, facts: ModelFacts, rows: RowFacts) -> Iterator[_
     nodes = (node for row in made for node in facts.named(row.nodes) if _is_looked_at(node))
     reruns = run_each(evidence, islice(nodes, _NODES))
     for row in made:
-        found = [reruns[name] for name in row.nodes if name in reruns and _is_steep(reruns[name], sick=is_sick(row))]
+        found = [reruns[name] for name in row.nodes if name in reruns and _is_steep(reruns[name], row)]
         if found:
             yield _Place(row, max(found, key=lambda one: (one.handed.lost, one.worse.amplification)))
 
@@ -73,8 +76,15 @@ def _is_looked_at(node: NodeProto) -> bool:
     return node.op_type not in SAME_ELEMENTS and not is_step(node)
 
 
-def _is_steep(rerun: Rerun, *, sick: bool) -> bool:
-    return bool(_lost(rerun)) if sick else rerun.worse.amplification >= _STEEP
+def _is_steep(rerun: Rerun, row: LayerRow) -> bool:
+    if is_sick(row):
+        return bool(_lost(rerun))
+    return rerun.worse.amplification >= _STEEP or _is_inside(rerun, row)
+
+
+def _is_inside(rerun: Rerun, row: LayerRow) -> bool:
+    """Whether the error is born in a graph that the node holds, whose tensors are not observed."""
+    return row.role is Role.SOURCE and rerun.worse.amplification < _STEEP and bool(subgraphs(rerun.node))
 
 
 def _lost(rerun: Rerun) -> int:
@@ -102,19 +112,26 @@ def _title(place: _Place) -> str:
     layer = f"{place.node.name} ({place.node.op_type})"
     if is_sick(place.row):
         return f"{layer} gives NaN or infinities because of an error in what it reads"
+    if _is_inside(place.rerun, place.row):
+        return f"{layer} makes what is rounded inside of it a large error"
     return f"{layer} makes the error of what it reads {place.rerun.worse.amplification:.3g} times as large"
 
 
 def _sentences(evidence: Evidence, place: _Place) -> Iterator[str]:
     node, rerun = place.node, place.rerun
     words = words_of(node.op_type)
-    near = nearest_edge(words, evidence.probes.values(node.input[words.position])) if words.edges else ""
+    places = words.edges if is_sick(place.row) else (*words.edges, *words.zeros)
+    near = nearest(places, evidence.probes.values(node.input[words.position])) if places else ""
     yield f"{node.name}: {node.op_type} {words.why}{f'; it reads values {near}' if near else ''}"
     if is_sick(place.row):
         yield (
             f"run alone in float32 on what the forecast hands to it, {node.name} gives {_lost(rerun):,} elements that "
             "are NaN or beyond the format; on what the reference has there, it gives numbers"
         )
+        return
+    if _is_inside(rerun, place.row) and place.row.injected is not None:
+        kinds = ", ".join(dict.fromkeys(inner.op_type for graph in subgraphs(node) for inner in all_nodes(graph)))
+        yield f"on exact inputs it gives {decibels(place.row.injected.sqnr_db)}; inside of it are {kinds}"
         return
     if rerun.rounded.amplification >= _STEEP:
         passage, what = rerun.rounded, f"what it reads rounded once to {evidence.options.precision}"
