@@ -185,6 +185,16 @@ def run_each(evidence: Evidence, nodes: Iterable[NodeProto]) -> dict[str, Rerun]
     return found
 
 
+def percent(share: float) -> str:
+    """Return a share as text, of two digits: ``0.013 %``."""
+    return f"{rounded_number(100 * share)} %"
+
+
+def rounded_number(value: float) -> str:
+    """Return a positive number as text, of two digits: ``5,300``."""
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _passage(precision: Precision) -> Passage:
     return Passage(_LARGEST_HALF if precision is Precision.FP16 else float(np.finfo(np.float32).max))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.facts import failed_outputs
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import run_each
+from parity.diagnose.rerun import percent, run_each
 from parity.diagnose.row_facts import RowFacts, is_failed
 from parity.diagnose.steps import is_step, where_it_jumps
 from parity.diagnose.widening import keep_what_reaches
@@ -105,12 +105,9 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, found: lis
 
 def _sentence(evidence: Evidence, crossing: _Crossing) -> str:
     node, passage = crossing.node, crossing.passage
-    error = (
-        f"one rounding of what it reads to {evidence.options.precision}"
-        if crossing.is_by_rounding
-        else ("the error that reaches it")
-    )
+    what = f"what it reads, rounded once to {evidence.options.precision}"
+    what = what if crossing.is_by_rounding else "what reaches it"
     return (
-        f"{node.name}: {node.op_type} {where_it_jumps(node)}; run alone in float32, {error}, {passage.error_in:.2g} of "
-        f"the values, moves {passage.moved:,} of {passage.count:,} elements"
+        f"{node.name}: {node.op_type} {where_it_jumps(node)}; run alone in float32 on {what} (an error of "
+        f"{percent(passage.error_in)}), it gives another value for {passage.moved:,} of {passage.count:,} elements"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import run_each
+from parity.diagnose.rerun import percent, rounded_number, run_each
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick
 from parity.diagnose.steep_words import nearest, words_of
 from parity.diagnose.steps import is_step
@@ -92,6 +92,8 @@ def _lost(rerun: Rerun) -> int:
 
 
 def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, places: tuple[_Place, ...]) -> Diagnosis:
+    # Before the trials, which may take what is left of the time.
+    sentences = tuple(sentence for place in places[:3] for sentence in _sentences(evidence, place))
     keep, trial = keep_what_reaches(evidence, facts, rows, [place.row for place in places])
     words = words_of(places[0].node.op_type)
     return Diagnosis(
@@ -99,7 +101,7 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, places: tu
         title=_title(places[0]),
         certainty=certainty_of(SHOWN, trial.is_confirmed),
         nodes=tuple(dict.fromkeys(place.node.name for place in places)),
-        evidence=tuple(sentence for place in places[:3] for sentence in _sentences(evidence, place)),
+        evidence=sentences,
         probe=_PROBE,
         probe_result=trial.result,
         is_confirmed=trial.is_confirmed,
@@ -113,8 +115,8 @@ def _title(place: _Place) -> str:
     if is_sick(place.row):
         return f"{layer} gives NaN or infinities because of an error in what it reads"
     if _is_inside(place.rerun, place.row):
-        return f"{layer} makes what is rounded inside of it a large error"
-    return f"{layer} makes the error of what it reads {place.rerun.worse.amplification:.3g} times as large"
+        return f"{layer} turns the roundings inside of it into a large error"
+    return f"{layer} makes the error of what it reads {rounded_number(place.rerun.worse.amplification)} times as large"
 
 
 def _sentences(evidence: Evidence, place: _Place) -> Iterator[str]:
@@ -133,12 +135,11 @@ def _sentences(evidence: Evidence, place: _Place) -> Iterator[str]:
         kinds = ", ".join(dict.fromkeys(inner.op_type for graph in subgraphs(node) for inner in all_nodes(graph)))
         yield f"on exact inputs it gives {decibels(place.row.injected.sqnr_db)}; inside of it are {kinds}"
         return
-    if rerun.rounded.amplification >= _STEEP:
-        passage, what = rerun.rounded, f"what it reads rounded once to {evidence.options.precision}"
-    else:
-        passage, what = rerun.handed, "the error that reaches it"
+    is_by_rounding = rerun.rounded.amplification >= _STEEP
+    passage = rerun.rounded if is_by_rounding else rerun.handed
+    what = f"what it reads, rounded once to {evidence.options.precision}" if is_by_rounding else "what reaches it"
     yield (
-        f"run alone in float32, {node.name} makes of {what}, {passage.error_in:.2g} of the values, an error of "
-        f"{passage.error_out:.2g}: an amplification of {passage.amplification:.3g}"
+        f"run alone in float32 on {what} (an error of {percent(passage.error_in)}), {node.name} errs by "
+        f"{percent(passage.error_out)}: an amplification of {rounded_number(passage.amplification)}; "
+        f"{decibels(place.row.inherited.sqnr_db)} leaves it"
     )
-    yield f"{decibels(place.row.inherited.sqnr_db)} leaves it"
