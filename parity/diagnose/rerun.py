@@ -16,6 +16,7 @@ from parity.layers.reference import OBSERVING, inputs_of
 from parity.layers.walk import Walk
 from parity.precision.assignment import HALF_TYPES, round_array
 from parity.precision.edit import reads
+from parity.precision.scope import UNKNOWN, open_scope
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Passage:
         """Return which elements are other numbers, beyond what an error that is merely handed on makes of them."""
         is_whole = expected.dtype.kind != "f" or bool((expected == np.rint(expected)).all())
         reach = 0.0 if is_whole else _JUMP * self.error_in * float(np.abs(expected).max(initial=0.0))
-        jumped: np.ndarray = answer != expected if is_whole else np.abs(answer - expected) > reach
+        with np.errstate(invalid="ignore", over="ignore"):
+            jumped: np.ndarray = answer != expected if is_whole else np.abs(answer - expected) > reach
         return jumped
 
     def _is_lost(self, answer: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -129,16 +131,20 @@ def run_again(evidence: Evidence, node: NodeProto) -> Rerun | None:
 
     Returns
     -------
-    None where it reads no floating tensor that depends on the feed.
+    None where it reads no floating tensor that depends on the feed, or something that is no tensor.
 
     Raises
     ------
     ParityError
         ONNX Runtime failed, or the time is over.
     """
-    walk = Walk(evidence.model.graph)
+    walk, scope = Walk(evidence.model.graph), open_scope(evidence.model)
     read = [name for name in sorted(reads(node)) if name and walk.is_computed(name)]
-    part, names = cut(evidence.model, [name for name in node.output if name], frozenset(read) & walk.producers.keys())
+    given = [name for name in node.output if name]
+    if UNKNOWN in map(scope.type_of, (*read, *given)):
+        # Sequences, and what operators of others give, cannot be an input of a part.
+        return None
+    part, names = cut(evidence.model, given, frozenset(read) & walk.producers.keys())
     precision = evidence.options.precision
     rerun = Rerun(node, _passage(precision), _passage(precision))
     exact_feeds = _by_feed({name: evidence.probes.values(name) for name in read})
@@ -152,9 +158,9 @@ def run_again(evidence: Evidence, node: NodeProto) -> Rerun | None:
             if not any(values.dtype.kind == "f" for values in exact.values()):
                 return None
             expected = answer(exact)
-            for passage, given in ((rerun.rounded, _rounded(exact, precision)), (rerun.handed, handed)):
-                if given and all(given[name].shape == exact[name].shape for name in given):
-                    passage.add(given, exact, answer({**exact, **given}), expected)
+            for passage, changed in ((rerun.rounded, _rounded(exact, precision)), (rerun.handed, handed)):
+                if changed and all(changed[name].shape == exact[name].shape for name in changed):
+                    passage.add(changed, exact, answer({**exact, **changed}), expected)
     return rerun
 
 
@@ -183,16 +189,6 @@ def run_each(evidence: Evidence, nodes: Iterable[NodeProto]) -> dict[str, Rerun]
     if failures and not found:
         raise failures[0]
     return found
-
-
-def percent(share: float) -> str:
-    """Return a share as text, of two digits: ``0.013 %``."""
-    return f"{rounded_number(100 * share)} %"
-
-
-def rounded_number(value: float) -> str:
-    """Return a positive number as text, of two digits: ``5,300``."""
-    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _passage(precision: Precision) -> Passage:

@@ -85,5 +85,15 @@ def decibels(value: float) -> str:
     return f"{value:.1f} dB"
 
 
+def percent(share: float) -> str:
+    """Return a share as text, of two digits: ``0.013 %``."""
+    return f"{rounded_number(100 * share)} %"
+
+
+def rounded_number(value: float) -> str:
+    """Return a positive number as text, of two digits: ``5,300``."""
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _count(count: int) -> str:
     return f"{count} node{'s' if count != 1 else ''}"

@@ -89,6 +89,27 @@ def test_what_a_specific_cause_explains_is_told_by_that_alone(structure, fault):
     assert not causes & {steep_operator.CAUSE, crossed_step.CAUSE}
 
 
+def test_what_a_layer_loses_by_itself_is_no_steepness():
+    def plant(net: Net, x: str, sick: bool) -> str:
+        return underflow(net, x, WIDE, 2, sick)
+
+    model, net = planted(STRUCTURES[0], plant)
+    evidence = evidence_of(model, net.feed, FP16)
+    assert evidence.layers is not None
+    assert evidence.layers.sources
+    assert steep_operator.find(evidence) == ()
+
+
+def test_two_places_that_need_digits_and_hide_each_other_are_one_cause():
+    def plant(net: Net, x: str, sick: bool) -> str:
+        turned = net.op("Sin", net.scale(x, WIDE, 1000.0, rank=2))
+        return net.op("Add", turned, cancellation(net, x, WIDE, 2, sick))
+
+    model, net = planted(STRUCTURES[2], plant)
+    [found] = diagnose(evidence_of(model, net.feed, FP16))
+    assert (found.cause, found.is_confirmed) == ("fp16-accumulation", True)
+
+
 @pytest.mark.parametrize("fault", [overflow, underflow])
 def test_a_steep_place_behind_another_fault_is_told_beside_it(fault):
     def plant(net: Net, x: str, sick: bool) -> str:

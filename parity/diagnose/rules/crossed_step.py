@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parity.diagnose.certainty import SHOWN, certainty_of
+from parity.diagnose.certainty import FITS, certainty_of
 from parity.diagnose.facts import failed_outputs
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import percent, run_each
+from parity.diagnose.rerun import run_each
 from parity.diagnose.row_facts import RowFacts, is_failed
 from parity.diagnose.steps import is_step, where_it_jumps
+from parity.diagnose.trial import percent
 from parity.diagnose.widening import keep_what_reaches
 from parity.diagnosis import Diagnosis
 from parity.layers.walk import Walk
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 CAUSE = "crossed-step"
 _PLACES = 6
+"""Rows that are looked at, the worst first."""
 _PROBE = (
     "run the node alone in float32 on what it reads, exact and with the error that reaches it, and count what falls "
     "elsewhere; and keep it at fp32 with what makes the values that it reads"
@@ -92,7 +94,7 @@ def _diagnosis(evidence: Evidence, facts: ModelFacts, rows: RowFacts, found: lis
             f"{first.node.name} ({first.node.op_type}) jumps to another value for {first.passage.moved:,} of "
             f"{first.passage.count:,} elements by a small error in what it reads"
         ),
-        certainty=certainty_of(SHOWN, trial.is_confirmed),
+        certainty=certainty_of(FITS, trial.is_confirmed),
         nodes=nodes,
         evidence=tuple(_sentence(evidence, crossing) for crossing in found[:3]),
         probe=_PROBE,

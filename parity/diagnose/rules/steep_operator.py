@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from parity.diagnose.certainty import SHOWN, certainty_of
 from parity.diagnose.model_facts import ModelFacts
-from parity.diagnose.rerun import percent, rounded_number, run_each
+from parity.diagnose.rerun import run_each
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick
 from parity.diagnose.steep_words import nearest, words_of
 from parity.diagnose.steps import is_step
-from parity.diagnose.trial import decibels
+from parity.diagnose.trial import decibels, percent, rounded_number
 from parity.diagnose.widening import keep_what_reaches
 from parity.diagnosis import Diagnosis
 from parity.layer_table import Role
@@ -84,7 +84,10 @@ def _is_steep(rerun: Rerun, row: LayerRow) -> bool:
 
 def _is_inside(rerun: Rerun, row: LayerRow) -> bool:
     """Whether the error is born in a graph that the node holds, whose tensors are not observed."""
-    return row.role is Role.SOURCE and rerun.worse.amplification < _STEEP and bool(subgraphs(rerun.node))
+    # An engine may have computed the node wrongly altogether; a forecast only rounds.
+    is_forecast = row.observed_by == "rounded graph"
+    is_born = row.role is Role.SOURCE and rerun.worse.amplification < _STEEP
+    return is_forecast and is_born and any(True for _ in subgraphs(rerun.node))
 
 
 def _lost(rerun: Rerun) -> int:
