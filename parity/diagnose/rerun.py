@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LARGEST_HALF = 65504.0
 _ABOUT = 2.0
+"""Values that are this much larger have not just taken the last step to the end of the range."""
 _JUMP = 8.0
 """So many times the error of what it reads, no element changes where a node is not steep."""
 

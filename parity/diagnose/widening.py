@@ -54,9 +54,9 @@ def _growing(rows: RowFacts, places: Sequence[LayerRow], spoilt: AbstractSet[str
             before = [one for row in inside for one in rows.inputs(row) if one.tensor not in spoilt]
             inside = rows.upstream([*inside, *before], lambda _: False)
             depth += 1
-        if len(inside) == size:
-            return
-        yield inside
+        # What reads the inputs of the model alone has nothing before it, and is worth a try all the same.
+        if len(inside) > size or steps == _STEPS[0]:
+            yield inside
     everything = rows.upstream(places, lambda row: row.tensor not in spoilt)
     if len(everything) > len(inside):
         yield everything

@@ -145,6 +145,17 @@ def test_the_error_of_a_whole_network_that_a_last_steep_node_makes_larger_is_tol
     assert "within" in found.evidence[0]
 
 
+def test_what_reads_an_input_of_the_model_is_kept_alone():
+    net = Net(0)
+    net.input(6, WIDE)
+    net.feed["x"] = np.cos(0.03 * net.feed["x"])
+    angle = net.op("Acos", "x")
+    model = net.model(net.linear(angle, WIDE, 3))
+    [found] = diagnose(evidence_of(model, net.feed, FP16))
+    assert (found.cause, found.is_confirmed) == (steep_operator.CAUSE, True)
+    assert found.keep == (model.graph.node[0].name,)
+
+
 def test_an_output_of_whole_numbers_has_no_row_and_its_step_is_told():
     net = Net(0)
     x = net.op("Tanh", net.linear(net.input(32, 6), 6, WIDE))
