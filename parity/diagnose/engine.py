@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parity.diagnose.registry import RULES
-from parity.diagnose.together import reconsider
+from parity.diagnose.registry import GENERAL, RULES
+from parity.diagnose.together import adding_to, is_explained, reconsider, without_idle
 from parity.errors import ParityError
 
 if TYPE_CHECKING:
@@ -50,18 +50,30 @@ def examine(
         Whether the time is up: the rules that were not asked by then are left out.
     """
     rules = RULES if rules is None else rules
+    asked = _ask(evidence, [rule for rule in rules if rule not in GENERAL], is_over)
+    specific = reconsider(evidence, _ranked(asked.diagnoses))
+    general = [rule for rule in rules if rule in GENERAL]
+    if not general or is_explained(evidence, specific):
+        return Diagnosed(_ranked(specific), asked.notes)
+    more = _ask(evidence, general, is_over)
+    told = reconsider(evidence, _ranked((*specific, *adding_to(evidence, specific, more.diagnoses))))
+    return Diagnosed(_ranked(without_idle(told, more.diagnoses)), (*asked.notes, *more.notes))
+
+
+def _ask(evidence: Evidence, rules: Sequence[Rule], is_over: Callable[[], bool]) -> Diagnosed:
+    """Return what rules find, in their order."""
     found: list[Diagnosis] = []
     notes: list[str] = []
     for number, rule in enumerate(rules):
         if is_over():
             names = ", ".join(map(rule_name, rules[number:]))
             notes.append(f"the time for looking for causes was over before these rules were asked: {names}")
-            return Diagnosed(_ranked(found), tuple(notes))
+            break
         try:
             found += rule(evidence)
         except ParityError as error:
             notes.append(f"rule {rule_name(rule)} could not look: {error}")
-    return Diagnosed(_ranked(reconsider(evidence, _ranked(found))), tuple(notes))
+    return Diagnosed(tuple(found), tuple(notes))
 
 
 def _ranked(found: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:

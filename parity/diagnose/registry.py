@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from parity.diagnose.rules import (
     batch_or_profile,
     calibration_preprocessing,
+    crossed_step,
     fp16_accumulation,
     fp16_overflow,
     fusion_or_tactic,
@@ -23,6 +24,7 @@ from parity.diagnose.rules import (
     reference_unstable,
     resize_modes,
     stale_buffer,
+    steep_operator,
     tf32,
     threshold_flips,
     topk_ties,
@@ -34,6 +36,8 @@ from parity.diagnose.rules import (
 if TYPE_CHECKING:
     from parity.diagnose.evidence import Rule
 
+GENERAL: tuple[Rule, ...] = (crossed_step.find, steep_operator.find)
+"""What holds wherever an error grows: asked last, where more specific causes leave something to be explained."""
 RULES: tuple[Rule, ...] = (
     precision_not_applied.find,
     unstable_run.find,
@@ -59,5 +63,6 @@ RULES: tuple[Rule, ...] = (
     layout_or_decoder.find,
     preprocess_drift.find,
     unstable_build.find,
+    *GENERAL,
 )
-"""In the order in which they are asked: those that make no probes first, since time may run out, builds last."""
+"""In the order in which they are asked: those that make no probes first, since time may run out; builds come late."""

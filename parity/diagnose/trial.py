@@ -60,10 +60,15 @@ def _try(evidence: Evidence, what: str, asked: Mapping[str, object], beside: tup
 def _judge(before: float, after: float, evidence: Evidence) -> bool | None:
     if math.isnan(before) or math.isnan(after):
         return None
-    if before > NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB:
+    if is_sound(evidence, before):
         # The forecast is sound as it is, so it cannot show what mends the engine.
         return None
     return after > before and after - before > _MENDS_DB
+
+
+def is_sound(evidence: Evidence, level_db: float) -> bool:
+    """Whether outputs at an SQNR in dB are as near the reference as a sound network of the precision may be."""
+    return level_db > NOISE_FLOOR_DB[evidence.options.precision] - HEALTHY_DB
 
 
 def worst_db(outputs: Mapping[Any, float]) -> float:
@@ -78,6 +83,16 @@ def decibels(value: float) -> str:
     if math.isinf(value):
         return "no error" if value > 0 else "non-finite values"
     return f"{value:.1f} dB"
+
+
+def percent(share: float) -> str:
+    """Return a share as text, of two digits: ``0.013 %``."""
+    return f"{rounded_number(100 * share)} %"
+
+
+def rounded_number(value: float) -> str:
+    """Return a positive number as text, of two digits: ``5,300``."""
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _count(count: int) -> str:

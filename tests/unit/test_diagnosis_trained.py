@@ -9,7 +9,7 @@ import pytest
 
 from parity.case.feeds import open_feeds
 from parity.case.loader import load_case
-from parity.diagnose.registry import RULES
+from parity.diagnose.engine import diagnose
 from parity.graph import load_model, model_interface
 from parity.options import PrecisionOptions
 from parity.precision.names import name_nodes
@@ -50,7 +50,7 @@ def test_a_fault_in_a_trained_model_is_explained_and_mended_by_the_nodes_that_ar
     [place] = plant.seeded_places(plant.find_places(model, feed), 5, 1)
     evidence = evidence_of(fault(model, place), feed, FP16)
     assert is_failing(evidence)
-    [found] = [diagnosis for rule in RULES for diagnosis in rule(evidence)]
+    [found] = diagnose(evidence)
     assert (found.cause, found.is_confirmed) == (cause, True)
     assert all(name.startswith("planted_") for name in (*found.nodes, *found.keep))
     assert evidence.probes.outputs(keep=found.keep)["logits"] > 55.0
@@ -62,4 +62,4 @@ def test_a_fault_that_an_engine_folds_away_has_no_cause(
     model, feed = classifier
     conv = next(node.name for node in model.graph.node if node.op_type == "Conv")
     evidence = evidence_of(plant.folded_overflow(model, conv), feed, FP16)
-    assert [diagnosis for rule in RULES for diagnosis in rule(evidence)] == []
+    assert diagnose(evidence) == ()

@@ -12,6 +12,7 @@ from parity.diagnose.certainty import FITS, SHOWN, certainty_of
 from parity.diagnose.model_facts import PRODUCTS, ModelFacts
 from parity.diagnose.row_facts import RowFacts, is_failed, is_sick, magnitude
 from parity.diagnose.trial import Trial, decibels, try_keeping, try_options
+from parity.diagnose.widening import keep_what_reaches
 from parity.diagnosis import Diagnosis
 from parity.layers.floor import noise_floor_db
 from parity.tolerance import Precision
@@ -59,13 +60,9 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
         return ()
     facts, rows = ModelFacts(evidence.model), RowFacts(evidence.layers)
     digits = _DIGITS[evidence.options.precision]
-    for row in rows.sources:
-        if is_sick(row) or rows.behind_sick(row):
-            continue
-        reasons = _reasons(evidence, facts, rows, row, digits)
-        if reasons:
-            return (_diagnosis(evidence, facts, rows, row, reasons),)
-    return ()
+    finite = [row for row in rows.sources if not (is_sick(row) or rows.behind_sick(row))]
+    told = [(row, reasons) for row in finite if (reasons := _reasons(evidence, facts, rows, row, digits))]
+    return (_diagnosis(evidence, facts, rows, told),) if told else ()
 
 
 def _reasons(evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow, digits: int) -> list[str]:
@@ -142,13 +139,14 @@ def _is_half_sum(row: LayerRow) -> bool:
 
 
 def _keep_and_try(
-    evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow
+    evidence: Evidence, facts: ModelFacts, rows: RowFacts, places: Sequence[LayerRow]
 ) -> tuple[tuple[str, ...], Trial]:
     """Return the smallest of a few growing sets of nodes that mends, and what came of keeping it.
 
     What is cancelled carries the roundings of all that it is made of, so the set may have to reach further back than
     the large values do.
     """
+    row = places[0]
     left, term = magnitude(row), largest_term(facts, rows, row)
     # Halfway in bits between what is added up and what is left of it.
     large = math.sqrt(term * left) if term > left else left
@@ -160,13 +158,26 @@ def _keep_and_try(
             break
         first = [other for one in inside for other in rows.inputs(one)]
         inside = rows.upstream([*inside, *first], lambda _: False)
+    if trial.is_confirmed is False:
+        # What is left of large terms carries what everything before them lost as well, and other such places hide it.
+        wider = keep_what_reaches(evidence, facts, rows, places)
+        return wider if wider[1].is_confirmed else (keep, trial)
+    if trial.is_confirmed and row is not rows.sources[0] and _mends_without(evidence, keep, row):
+        return keep, Trial(trial.result, is_confirmed=False)
     return keep, trial
 
 
+def _mends_without(evidence: Evidence, keep: tuple[str, ...], row: LayerRow) -> bool:
+    """Whether the nodes around a row mend as much without it: a worse place reads what they give."""
+    rest = tuple(name for name in keep if name not in row.nodes)
+    return bool(rest) and try_keeping(evidence, rest).is_confirmed is True
+
+
 def _diagnosis(
-    evidence: Evidence, facts: ModelFacts, rows: RowFacts, row: LayerRow, reasons: Sequence[str]
+    evidence: Evidence, facts: ModelFacts, rows: RowFacts, told: Sequence[tuple[LayerRow, Sequence[str]]]
 ) -> Diagnosis:
-    keep, trial = _keep_and_try(evidence, facts, rows, row)
+    row, reasons = told[0]
+    keep, trial = _keep_and_try(evidence, facts, rows, [place for place, _ in told])
     seen = SHOWN if "cancel" in reasons[0] else FITS
     precision = evidence.options.precision
     return Diagnosis(
