@@ -132,6 +132,9 @@ def _neighbours(folder: Path) -> Iterator[None]:
 
 def _take_modules(names: set[str]) -> dict[str, ModuleType]:
     """Remove modules of these names, and what lies in them, from ``sys.modules``; return them."""
+    # Asked first, because user code runs once an image, and thousands of modules may be loaded.
+    if names.isdisjoint(sys.modules):
+        return {}
     taken = [name for name in sys.modules if name.partition(".")[0] in names]
     return {name: sys.modules.pop(name) for name in taken}
 
