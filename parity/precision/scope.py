@@ -124,9 +124,7 @@ def _read_schema(op_type: str, version: int, domain: str) -> Formal:
 
 def _spread(types: tuple[str, ...], count: int) -> list[str]:
     """Repeat the last type as often as a variadic operator has it."""
-    if not types:
-        return [""] * count
-    return [types[min(position, len(types) - 1)] for position in range(count)]
+    return list((types + (types[-1:] or ("",)) * count)[:count])
 
 
 def _add_output_types(node: NodeProto, scope: Scope) -> None:
