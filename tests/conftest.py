@@ -7,11 +7,15 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 LIMIT_S = 300
+# How busy a machine is decides no test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
@@ -22,7 +26,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage meanwhile: there is little among the syntax trees of all the tests, and looking takes long."""
+    """Look for no garbage meanwhile: the syntax trees of all the tests hold little, and looking takes long."""
     was_on = gc.isenabled()
     gc.disable()
     try:
