@@ -66,9 +66,10 @@ def iterate(folder: Path, reference: str, items: Iterable[Any]) -> Iterator[Any]
     """
     with _neighbours(folder), _told(folder, reference):
         iterator = iter(items)
-    end = object()
+    end, root, names = object(), str(folder.resolve()), _module_names(folder)
     while True:
-        with _neighbours(folder), _told(folder, reference):
+        # Once an item: what a folder holds is not looked up again for each.
+        with _among(root, names), _told(folder, reference):
             item = next(iterator, end)
         if item is end:
             return
@@ -114,13 +115,22 @@ def _load_module(path: Path) -> ModuleType:
 @contextmanager
 def _neighbours(folder: Path) -> Iterator[None]:
     """Let a case folder's files import each other, and leave no trace of it."""
-    root = str(folder.resolve())
+    importlib.invalidate_caches()
+    with _among(str(folder.resolve()), _module_names(folder)):
+        yield
+
+
+def _module_names(folder: Path) -> set[str]:
+    """Return the names of a case folder's modules and packages; those of the standard library stay Python's."""
     names = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
-    names -= sys.stdlib_module_names
+    return names - sys.stdlib_module_names
+
+
+@contextmanager
+def _among(root: str, names: set[str]) -> Iterator[None]:
     hidden = _take_modules(names)
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.path.insert(0, root)
-    importlib.invalidate_caches()
     try:
         yield
     finally:
@@ -132,6 +142,9 @@ def _neighbours(folder: Path) -> Iterator[None]:
 
 def _take_modules(names: set[str]) -> dict[str, ModuleType]:
     """Remove modules of these names, and what lies in them, from ``sys.modules``; return them."""
+    # Asked first, because user code runs once an image, and thousands of modules may be loaded.
+    if names.isdisjoint(sys.modules):
+        return {}
     taken = [name for name in sys.modules if name.partition(".")[0] in names]
     return {name: sys.modules.pop(name) for name in taken}
 

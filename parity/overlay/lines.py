@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parity.overlay.canvas import Canvas, Colour
 
     Points = NDArray[np.float64]
+    Lengths = NDArray[np.floating]
 
 # Picture pixels, of a line without width. The ends of a line are round and take half its width of a gap each.
 _DASH, _GAP = 7.0, 5.0
@@ -73,14 +74,20 @@ def dashes(path: Points, width: int = 1) -> list[Points]:
     count = int(min(max(round((total + gap) / (dash + gap)), 1), _MAX_DASHES))
     stretch = total / (count * dash + (count - 1) * gap)
     starts = np.arange(count) * (dash + gap) * stretch
-    return [_part(path, reached, start, start + dash * stretch) for start in starts]
+    return _parts(path, reached, starts, starts + dash * stretch)
 
 
-def _part(path: Points, reached: NDArray[np.float64], start: float, end: float) -> Points:
-    """Return the part of a path between two lengths along it, its bends included."""
-    inner = np.flatnonzero((reached > start) & (reached < end))
-    at = np.concatenate([[start], reached[inner], [end]])
-    return np.stack([np.interp(at, reached, path[:, axis]) for axis in (0, 1)], axis=1)
+def _parts(path: Points, reached: Lengths, starts: Lengths, ends: Lengths) -> list[Points]:
+    """Return the parts of a path between lengths along it, (m,) to (m,), their bends included."""
+    first, last = reached.searchsorted(starts, "right").tolist(), reached.searchsorted(ends, "left").tolist()
+    bends = reached.tolist()
+    parts = [
+        [start, *bends[after:before], end]
+        for start, end, after, before in zip(starts.tolist(), ends.tolist(), first, last, strict=True)
+    ]
+    at = np.concatenate(parts)
+    points = np.stack([np.interp(at, reached, path[:, axis]) for axis in (0, 1)], axis=1)
+    return np.split(points, np.cumsum([len(part) for part in parts[:-1]]))
 
 
 def filled_square(canvas: Canvas, centre: Points, radius: int, colour: Colour) -> None:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from parity.errors import PrecisionError
 from parity.precision.names import kept_nodes, remedy_of_nothing_left
-from parity.precision.scope import Scope, enter, formal_types, open_scope, schema_of, subgraphs
+from parity.precision.scope import Scope, enter, formal_of, open_scope, subgraphs
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def half_slots(node: NodeProto, scope: Scope) -> HalfSlots:
     The operator's schema decides (``Resize`` scales and ``NonMaxSuppression`` scores must stay float32). It is asked
     for float16 in either case: operators took bfloat16 into their schemas late, TensorRT's layers take both alike.
     """
-    schema = schema_of(node, scope.opsets)
-    if schema is None or any(True for _ in subgraphs(node)):
+    formal = formal_of(node, scope.opsets)
+    if formal is None or any(True for _ in subgraphs(node)):
         return HalfSlots((), ())
-    allowed = {c.type_param_str for c in schema.type_constraints if "tensor(float16)" in c.allowed_type_strs}
-    inputs, outputs = formal_types(node, schema)
+    allowed = {kind for kind, types in formal.allowed.items() if "tensor(float16)" in types}
+    inputs, outputs = formal.of(node)
     return HalfSlots(
-        tuple(i for i, formal in enumerate(inputs) if formal in allowed and scope.is_float(node.input[i])),
-        tuple(i for i, formal in enumerate(outputs) if formal in allowed and scope.is_float(node.output[i])),
+        tuple(i for i, kind in enumerate(inputs) if kind in allowed and scope.is_float(node.input[i])),
+        tuple(i for i, kind in enumerate(outputs) if kind in allowed and scope.is_float(node.output[i])),
     )
 
 

@@ -7,6 +7,7 @@ nothing about the inside of Loop and If.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import onnx
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx import ModelProto
-    from onnx.defs import OpSchema
 
 UNKNOWN = TensorProto.UNDEFINED
 _PREFIX = {"": "", "ai.onnx": ""}
@@ -86,25 +86,45 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
             yield from attribute.graphs
 
 
-def schema_of(node: NodeProto, opsets: dict[str, int]) -> OpSchema | None:
-    """Return an operator's schema at the model's opset; None for operators of other domains and unknown ones."""
+@dataclass(frozen=True, slots=True)
+class Formal:
+    """What an operator's schema says of types: a type parameter (``T``) or a type (``tensor(int64)``) a place.
+
+    ``allowed`` holds the types that each type parameter may stand for.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    allowed: dict[str, tuple[str, ...]]
+
+    def of(self, node: NodeProto) -> tuple[list[str], list[str]]:
+        """Return the formal type of every actual input and output."""
+        return _spread(self.inputs, len(node.input)), _spread(self.outputs, len(node.output))
+
+
+def formal_of(node: NodeProto, opsets: dict[str, int]) -> Formal | None:
+    """Return an operator's formal types at the model's opset; None for operators of other domains and unknown ones."""
     domain = _PREFIX.get(node.domain, node.domain)
     try:
-        return onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
+        return _read_schema(node.op_type, opsets.get(domain, 1), domain)
     except onnx.defs.SchemaError:
         return None
 
 
-def formal_types(node: NodeProto, schema: OpSchema) -> tuple[list[str], list[str]]:
-    """Return the formal type (``T``, ``tensor(int64)``) of every actual input and output."""
-    return _spread(schema.inputs, len(node.input)), _spread(schema.outputs, len(node.output))
+@cache
+def _read_schema(op_type: str, version: int, domain: str) -> Formal:
+    """Read a schema once: a plan asks several times a node, and each answer is a copy made by C++."""
+    schema = onnx.defs.get_schema(op_type, version, domain)
+    return Formal(
+        tuple(parameter.type_str for parameter in schema.inputs),
+        tuple(parameter.type_str for parameter in schema.outputs),
+        {constraint.type_param_str: tuple(constraint.allowed_type_strs) for constraint in schema.type_constraints},
+    )
 
 
-def _spread(formal: object, count: int) -> list[str]:
-    types = [parameter.type_str for parameter in formal]  # type: ignore[attr-defined] # onnx ships no type for parameters
-    if not types:
-        return [""] * count
-    return [types[min(position, len(types) - 1)] for position in range(count)]
+def _spread(types: tuple[str, ...], count: int) -> list[str]:
+    """Repeat the last type as often as a variadic operator has it."""
+    return list((types + (types[-1:] or ("",)) * count)[:count])
 
 
 def _add_output_types(node: NodeProto, scope: Scope) -> None:
@@ -153,16 +173,17 @@ def _subgraph_types(node: NodeProto, scope: Scope) -> list[int] | None:
 
 
 def _schema_types(node: NodeProto, scope: Scope) -> list[int]:
-    schema = schema_of(node, scope.opsets)
-    if schema is None:
+    formal = formal_of(node, scope.opsets)
+    if formal is None:
         return []
-    inputs, outputs = formal_types(node, schema)
-    bound = {formal: scope.type_of(name) for formal, name in zip(inputs, node.input, strict=True) if name}
+    inputs, outputs = formal.of(node)
+    bound = {kind: scope.type_of(name) for kind, name in zip(inputs, node.input, strict=True) if name}
     # Shape and Equal name their output T1, and allow a single type for it.
-    only = {c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1}
-    return [bound[formal] if formal in bound else _concrete(only.get(formal, formal)) for formal in outputs]
+    only = {kind: allowed[0] for kind, allowed in formal.allowed.items() if len(allowed) == 1}
+    return [bound[kind] if kind in bound else _concrete(only.get(kind, kind)) for kind in outputs]
 
 
+@cache
 def _concrete(formal: str) -> int:
     """Return the type that a schema spells out (``tensor(int64)``); UNKNOWN for a type parameter."""
     name = formal.removeprefix("tensor(").removesuffix(")").upper()

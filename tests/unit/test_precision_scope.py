@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from parity.precision.scope import UNKNOWN, enter, formal_types, open_scope, schema_of, subgraphs
+from parity.precision.scope import UNKNOWN, enter, formal_of, open_scope, subgraphs
 from tests.tiny_graphs import branches, graph_of, looped, model_of, node, value
 
 
@@ -83,10 +83,11 @@ def test_a_subgraph_sees_the_tensors_around_it_and_not_the_other_way_round():
 
 def test_variadic_operators_repeat_their_last_formal_type():
     made = node("Concat", ["a", "b", "c"], ["y"], axis=0)
-    assert formal_types(made, schema_of(made, {"": 17})) == (["T"] * 3, ["T"])
+    assert formal_of(made, {"": 17}).of(made) == (["T"] * 3, ["T"])
 
 
 def test_the_long_name_of_the_default_domain_means_the_default_domain():
     made = node("Relu", ["x"], ["y"], domain="ai.onnx")
-    assert schema_of(made, {"": 17}).name == "Relu"
-    assert schema_of(node("Relu", ["x"], ["y"], domain="elsewhere"), {"": 17}) is None
+    assert formal_of(made, {"": 17}).outputs == ("T",)
+    assert formal_of(made, {"": 17}) == formal_of(node("Relu", ["x"], ["y"]), {"": 17})
+    assert formal_of(node("Relu", ["x"], ["y"], domain="elsewhere"), {"": 17}) is None

@@ -121,6 +121,24 @@ def test_a_module_of_the_same_name_from_elsewhere_is_neither_used_nor_lost(
     assert sys.modules["common"] is foreign
 
 
+def test_a_neighbour_imported_between_two_feeds_is_found_and_forgotten_before_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").touch()
+    (tmp_path / "helpers" / "late.py").write_text("VALUE = 5.0\n")
+    code = """
+import numpy as np
+
+def make(count):
+    for index in range(count):
+        from helpers.late import VALUE
+        yield {"images": np.full((1, 3, 8, 8), VALUE + index, np.float32)}
+"""
+    for number, feed in enumerate(open_feeds(python_source(tmp_path, code), IMAGES, 1)):
+        assert feed.tensors["images"].max() == 5.0 + number
+        assert not [name for name in sys.modules if name.partition(".")[0] == "helpers"]
+        assert str(tmp_path) not in sys.path
+
+
 def test_code_outside_the_case_folder_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text("raise SystemError('loaded')\n")
     (tmp_path / "case").mkdir()
