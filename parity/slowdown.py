@@ -113,7 +113,7 @@ def _log_medians(measurements: Sequence[Sequence[float]]) -> NDArray[np.float64]
     if not measurements:
         raise ValueError("there is no measurement to compare; expected at least one on each side")
     for readings in measurements:
-        if not len(readings) or not all(0.0 < reading < math.inf for reading in readings):
+        if not len(readings) or not all(map(math.isfinite, readings)) or min(readings) <= 0.0:
             raise ValueError("a measurement has a reading that is no positive finite number, or none; expected ms")
     logarithms: NDArray[np.float64] = np.log([median(readings) for readings in measurements])
     return logarithms
