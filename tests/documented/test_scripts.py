@@ -8,6 +8,7 @@ is missing. The run that makes the committed samples is run as it stands.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -36,7 +37,11 @@ UNNAMED = [
 CASE_SCRIPTS = matching("python cases/")
 # What is appended so that a command costs seconds, by a part of it; anything else has a smoke form.
 SHORTER = {"try_exports.py": "resnet18", "--smoke": ""}
-NEEDED = {"try_exports.py": ("torch", "torchvision", "timm"), "/training/": ("torch",)}
+NEEDED = {
+    "bench_compare.py": ("polygraphy",),
+    "try_exports.py": ("torch", "torchvision", "timm"),
+    "/training/": ("torch",),
+}
 # What a checkout has that scripts do not read.
 NOT_READ = shutil.ignore_patterns(".*_cache", "__pycache__")
 
@@ -48,10 +53,10 @@ def shorten(text: str) -> str:
 
 
 def require_packages(text: str) -> None:
-    """Skip where a script's packages are missing, which no extra brings."""
+    """Skip where a script's packages are missing: but for Polygraphy, no extra brings them."""
     needed = next((names for part, names in NEEDED.items() if part in text), ())
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"{', '.join(missing)}: no extra brings it")
+        pytest.skip(f"{', '.join(missing)}: not installed")
 
 
 @pytest.fixture
@@ -65,10 +70,11 @@ def checkout(tmp_path: Path) -> Path:
 
 def run_script(text: str, checkout: Path, folder: str = ".") -> str:
     """Run a command in a folder of the checkout, require exit code 0, and return what it printed."""
+    path = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *shlex.split(text)[1:]],
         cwd=checkout / folder,
-        env=process_environment(PARITY_CACHE_DIR=str(checkout / "cache"), PYTHONPATH=str(checkout)),
+        env=process_environment(PARITY_CACHE_DIR=str(checkout / "cache"), PYTHONPATH=path),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

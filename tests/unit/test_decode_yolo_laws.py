@@ -78,6 +78,8 @@ def test_where_nothing_is_clipped_decoding_and_mapping_back_may_change_places(na
     roomy = Geometry(10_000, 10_000, scale_x=1, scale_y=1, left=-5000, top=-5000)
     mapped = Geometry(100_000, 100_000, scale_x=scale, scale_y=1 / scale, left=left - 9000, top=-9000)
     [plain] = run(head, outputs, roomy)
+    # Sizes are exponentials of what a head gives: now and then one is too large for any room.
+    assume(((plain.boxes > 0) & (plain.boxes < 10_000)).all())
     [found] = run(head, outputs, mapped)
     assert found.boxes == pytest.approx(mapped.to_image(roomy.to_tensor(plain.boxes)), abs=1e-6)
     assert found.scores.tolist() == plain.scores.tolist()
