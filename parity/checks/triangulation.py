@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from parity.compare import TensorComparison
+from parity.judge import judge
 from parity.results import Distance, Triangulation
 from parity.tolerance import NOISE_FLOOR_DB
 from parity.verdict import Verdict
@@ -43,6 +44,7 @@ class Triangle:
         # The rounded graph may carry float32 where the engine's output is half.
         self._conversion = TensorComparison(tolerance, precision, same_dtype=False)
         self._engine = TensorComparison(tolerance, precision, same_dtype=False)
+        self._tolerance = tolerance
         self._precision = precision
         self._feed_count = 0
 
@@ -76,15 +78,23 @@ class Triangle:
         Returns
         -------
         triangulation, sentence
-            The sentence is empty where nothing failed and the engine is as near as clean engines are.
+            The sentence is empty where nothing failed and engine and rounded graph are as near as clean engines are.
         """
         conversion = self._conversion.result()
         blames_engine = _blames_engine(conversion, total, NOISE_FLOOR_DB[self._precision], verdict)
         triangulation = Triangulation(
             distance(conversion), distance(self._engine.result()), distance(total), blames_engine
         )
-        is_telling = blames_engine or verdict is Verdict.FAIL
-        return triangulation, _sentence(triangulation, conversion, total) if is_telling else ""
+        if blames_engine or verdict is Verdict.FAIL:
+            return triangulation, _sentence(triangulation, conversion, total)
+        is_spared = verdict is Verdict.PASS and self._is_spared(conversion, total)
+        return triangulation, _spared_sentence(conversion, total, self._precision) if is_spared else ""
+
+    def _is_spared(self, conversion: TensorDifference, total: TensorDifference) -> bool:
+        """Tell whether an engine passes where its forecast fails, and not by a little."""
+        if judge(conversion, self._tolerance).verdict is not Verdict.FAIL:
+            return False
+        return bool(conversion.nonfinite_mismatch_count) or total.sqnr_db - conversion.sqnr_db > _ALLOWED_DB
 
 
 def distance(difference: TensorDifference) -> Distance:
@@ -128,6 +138,16 @@ def _sentence(triangulation: Triangulation, conversion: TensorDifference, total:
     return (
         f"The engine adds this: {_decibels(total)}, where the precision alone leaves {_decibels(conversion)}; "
         f"headroom {total.headroom:.3g} after {conversion.headroom:.3g}."
+    )
+
+
+def _spared_sentence(conversion: TensorDifference, total: TensorDifference, precision: Precision) -> str:
+    lost = conversion.nonfinite_mismatch_count
+    forecast = f"{lost} non-finite elements" if lost else _decibels(conversion)
+    return (
+        f"This build passes where {precision} fails: the rounded graph has {forecast}, the engine {_decibels(total)}. "
+        f"It fuses what would err, or runs it above {precision}; built again, or with another timing cache, it may not. "
+        "`parity run` with `--backend onnxruntime` says which nodes to keep."
     )
 
 

@@ -103,6 +103,29 @@ def test_an_engine_that_passes_but_lies_far_below_its_forecast_is_noted() -> Non
     assert outcome.notes[0].startswith("The engine adds this: 40.0 dB")
 
 
+@pytest.mark.parametrize(("spoilt", "told"), [(np.inf, "1 non-finite elements"), (1e4, "has -")])
+def test_an_engine_that_passes_where_its_forecast_fails_is_noted_as_a_choice_of_its_build(
+    spoilt: float, told: str
+) -> None:
+    rounded = noisy(REFERENCE, 60)
+    rounded[2, 3] = spoilt
+    outcome = judged(rounded, noisy(REFERENCE, 60, seed=2))
+    assert outcome.verdict is Verdict.PASS
+    assert outcome.triangulation is not None
+    assert not outcome.triangulation.blames_engine
+    [note] = outcome.notes
+    assert note.startswith("This build passes where fp16 fails: the rounded graph ")
+    assert told in note
+
+
+def test_an_engine_that_passes_where_its_forecast_just_fails_is_not_talked_about() -> None:
+    rounded = noisy(REFERENCE, 60)
+    rounded[2, 3] += 0.011
+    outcome = judged(rounded, noisy(REFERENCE, 60, seed=2))
+    assert outcome.verdict is Verdict.PASS
+    assert outcome.notes == ()
+
+
 def test_an_engine_that_passes_near_its_forecast_is_not_talked_about() -> None:
     assert judged(noisy(REFERENCE, 60), noisy(REFERENCE, 55, seed=2), atol=1.0).notes == ()
 
