@@ -11,6 +11,11 @@ import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+import pytest
+import typer.main
+
+from parity.cli import app
+from parity.pytest_settings import add_options
 from tests.pages import PAGES, ROOT, Command, commands, read
 from tests.tiny_cases import process_environment
 from tests.warm_process import LIMIT_S, run_warm
@@ -101,6 +106,17 @@ def stands_in_ci(text: str) -> bool:
 
 def needs_gpu(command: Command) -> bool:
     return any(re.match(pattern, command.text) for pattern in NEEDS_GPU)
+
+
+def read_options(words: list[str]) -> None:
+    """Read the options of a command without doing anything; an error if one does not exist or take its value."""
+    if words[0] == "parity":
+        typer.main.get_command(app).commands[words[1]].make_context(words[1], words[2:])  # type: ignore[attr-defined]
+        return
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    _, unknown = parser.parse_known_and_unknown_args(words[1:])
+    assert [word for word in unknown if word.startswith("--parity-")] == []
 
 
 def without_digits(output: str) -> str:

@@ -143,10 +143,10 @@ def _sentence(triangulation: Triangulation, conversion: TensorDifference, total:
 
 def _spared_sentence(conversion: TensorDifference, total: TensorDifference, precision: Precision) -> str:
     lost = conversion.nonfinite_mismatch_count
-    forecast = f"{lost} non-finite elements" if lost else _decibels(conversion)
+    forecast = f"{lost} non-finite element{'' if lost == 1 else 's'}" if lost else _decibels(conversion)
     return (
         f"This build passes where {precision} fails: the rounded graph has {forecast}, the engine {_decibels(total)}. "
-        f"It fuses what would err, or runs it above {precision}; built again, or with another timing cache, it may not. "
+        f"It fuses what would err, or runs it above {precision}; built again, with another timing cache, it may not. "
         "`parity run` with `--backend onnxruntime` says which nodes to keep."
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.cli.test_docs_commands import read_options
+from tests.doc_commands import read_options
 from tests.pages import ROOT, blocks, read
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ def test_an_engine_that_passes_but_lies_far_below_its_forecast_is_noted() -> Non
     assert outcome.notes[0].startswith("The engine adds this: 40.0 dB")
 
 
-@pytest.mark.parametrize(("spoilt", "told"), [(np.inf, "1 non-finite elements"), (1e4, "has -")])
+@pytest.mark.parametrize(("spoilt", "told"), [(np.inf, "1 non-finite element,"), (1e4, "has -")])
 def test_an_engine_that_passes_where_its_forecast_fails_is_noted_as_a_choice_of_its_build(
     spoilt: float, told: str
 ) -> None:

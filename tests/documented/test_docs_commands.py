@@ -11,10 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
-import typer.main
 
-from parity.cli import app
-from parity.pytest_settings import add_options
 from tests.doc_commands import (
     NEEDS_GPU,
     NOT_RUN,
@@ -22,6 +19,7 @@ from tests.doc_commands import (
     copy_checkout,
     is_not_run,
     needs_gpu,
+    read_options,
     run_in,
     simple_commands,
     split_words,
@@ -78,17 +76,6 @@ def test_the_commands_that_are_not_run_here_have_options_that_exist(page: Path) 
         _, words = split_words(command.text)
         if (is_not_run(command) or needs_gpu(command)) and words[0] in {"parity", "pytest"}:
             read_options(words)
-
-
-def read_options(words: list[str]) -> None:
-    """Read the options of a command without doing anything; an error if one does not exist or take its value."""
-    if words[0] == "parity":
-        typer.main.get_command(app).commands[words[1]].make_context(words[1], words[2:])  # type: ignore[attr-defined]
-        return
-    parser = pytest.Parser(_ispytest=True)
-    add_options(parser)
-    _, unknown = parser.parse_known_and_unknown_args(words[1:])
-    assert [word for word in unknown if word.startswith("--parity-")] == []
 
 
 def test_outputs_are_told_apart_by_words_and_not_by_digits_or_line_breaks() -> None:

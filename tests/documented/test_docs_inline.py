@@ -5,7 +5,7 @@
   with ``--limit 1`` where it judges; and of those that are not whole, what ``FILLED`` makes of them. Those for a GPU
   are run by ``tests/gpu/test_docs_on_gpu.py``. A bare ``parity run`` in a sentence is a name, which has to exist.
 - Inline ``pytest`` has its options read: it would start itself. ``ssh`` and shell lines are run by
-  ``test_docs_held.py``, installs and scripts by ``tests/documented``; ``bash .ci/run`` is what runs all of them.
+  ``test_docs_held.py``, installs and scripts by their own tests; ``bash .ci/run`` is what runs all of them.
 - Tools of Polygraphy that are named beside this project's have to exist, with their options.
 """
 
@@ -24,7 +24,6 @@ import typer.main
 from typer.core import TyperGroup
 
 from parity.cli import app
-from tests.cli.test_docs_commands import read_options
 from tests.doc_commands import (
     FILLED,
     FILLED_ON_GPU,
@@ -33,6 +32,7 @@ from tests.doc_commands import (
     inline_commands,
     is_not_run,
     needs_gpu,
+    read_options,
     run_in,
     simple_commands,
 )
