@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from parity.baseline.machine import machine_of, variant_key
 from parity.errors import BaselineError, HistoryError
-from parity.history.file import DamagedError, set_aside, writing
+from parity.history.file import DamagedError, locked, set_aside, writing
 from parity.run_figures import figures_of
 from parity.run_file import run_to_json
 
@@ -52,11 +52,12 @@ def append_run(file: Path, run: Run) -> Appended:
     """
     if not run.is_complete:
         raise HistoryError(f"{run.name}: was not finished, so it is not appended to {file}; finish it with --resume")
-    try:
-        return Appended(_append(file, run))
-    except DamagedError:
-        aside = set_aside(file)
-        return Appended(_append(file, run), aside)
+    with locked(file):
+        try:
+            return Appended(_append(file, run))
+        except DamagedError:
+            aside = set_aside(file)
+            return Appended(_append(file, run), aside)
 
 
 def key_of(run: Run) -> str:

@@ -80,28 +80,46 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Keep others from writing to the file; after 30 s, or where no lock can be made, SQLite's own have to do.
+
+    Those do not hold where a file is set aside: who has the old one open takes the new one's write-ahead log for its
+    own, and what others wrote there is lost.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(file.with_name(f"{file.name}.lock"))
+    # What is wrong with the folder SQLite says next.
+    with suppress(OSError, NotImplementedError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=BUSY_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def set_aside(file: Path) -> Path | None:
     """Rename a damaged history, so that a new one can begin; return its new name, None if it is sound by now.
+
+    Of those that met the damage at once, each holding `locked` in turn, the second finds what the first has begun.
 
     Raises
     ------
     HistoryError
         It cannot be renamed.
     """
-    from filelock import FileLock
-
-    # Two processes that met the damage at once: the second one finds what the first has begun, and leaves it.
-    with FileLock(file.with_name(f"{file.name}.lock")):
-        if _is_sound(file):
-            return None
-        target = _free_name(file)
-        try:
-            file.rename(target)
-            for ending in ("-wal", "-shm", "-journal"):
-                with suppress(FileNotFoundError):
-                    file.with_name(file.name + ending).rename(target.with_name(target.name + ending))
-        except OSError as error:
-            raise HistoryError(f"{file}: is damaged and cannot be renamed ({error.strerror}); move it away") from error
+    if _is_sound(file):
+        return None
+    target = _free_name(file)
+    try:
+        file.rename(target)
+        for ending in ("-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                file.with_name(file.name + ending).rename(target.with_name(target.name + ending))
+    except OSError as error:
+        raise HistoryError(f"{file}: is damaged and cannot be renamed ({error.strerror}); move it away") from error
     return target
 
 
