@@ -119,7 +119,7 @@ def _nonfinite_mismatch(difference: TensorDifference) -> str | None:
         return None
     actual, expected = difference.actual, difference.expected
     return (
-        f"NaN or infinity in different places or of opposite sign: {_elements(count)} "
+        f"NaN or infinity in different places or of opposite sign: {elements(count)} "
         f"(actual has {actual.nan_count} NaN and {actual.inf_count} infinite, "
         f"the reference {expected.nan_count} and {expected.inf_count})."
     )
@@ -141,7 +141,7 @@ def _missed_bound(difference: TensorDifference, tolerance: Tolerance) -> str | N
     if not beyond or difference.mismatch_count <= tolerance.mismatch_fraction * difference.element_count:
         return None
     excused = f"; {tolerance.mismatch_fraction:.3g} of all may" if tolerance.mismatch_fraction else ""
-    return f"{_elements(beyond)} of {difference.element_count} beyond the bound{excused} ({tolerance.reason})."
+    return f"{elements(beyond)} of {difference.element_count} beyond the bound{excused} ({tolerance.reason})."
 
 
 def _missed_sqnr(difference: TensorDifference, tolerance: Tolerance) -> str | None:
@@ -168,7 +168,7 @@ def _undefined_sqnr(difference: TensorDifference, tolerance: Tolerance) -> str |
 
 
 def _notes(difference: TensorDifference) -> tuple[str, ...]:
-    side, notes, total = difference.expected, list[str](), _elements(difference.element_count)
+    side, notes, total = difference.expected, list[str](), elements(difference.element_count)
     if side.nan_count + side.inf_count:
         held = f"The reference holds {side.nan_count} NaN and {side.inf_count} infinite of {total}"
         notes.append(f"{held}; where actual has the same, they are not judged.")
@@ -180,7 +180,8 @@ def _notes(difference: TensorDifference) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _elements(count: int) -> str:
+def elements(count: int) -> str:
+    """Return a number of elements in words: ``1 element``, ``3 elements``."""
     return f"{count} element{'' if count == 1 else 's'}"
 
 

@@ -31,6 +31,8 @@ NOT_RUN = {
     r"python benchmarks/": "tests/documented/test_scripts.py, because of the minutes",
     r"parity run cases/shapes_classifier cases/shapes_yolo ": "tests/documented/test_scripts.py, as above",
 }
+# Its program, for an interpreter whose folder of programs is not on the PATH.
+POLYGRAPHY = "import sys; from polygraphy.tools import main; sys.exit(main())"
 # Whether the tests of tests/documented run what they run at full length.
 FULL = os.environ.get("PARITY_DOCUMENTED") == "full"
 # Inline commands with something to fill in whose options stand in no block: what is run in their place.
@@ -159,7 +161,7 @@ def run_in(
     """Return what a command printed, on both streams, and its exit code."""
     programs = {
         "python": [],
-        "polygraphy": ["-c", "import sys; from polygraphy.tools import main; sys.exit(main())"],
+        "polygraphy": ["-c", POLYGRAPHY],
     }
     own = {"parity": [], "pytest": ["-p", "parity.pytest_plugin", "-p", "xdist.plugin"]}
     assigned, plain = split_words(text)

@@ -15,6 +15,7 @@ import numpy as np
 from parity.checks.rows import batch_size, has_dynamic_rows, no_rows, resized, take
 from parity.checks.sameness import Sameness, compare_answers, floor_db
 from parity.errors import BackendCrash, BackendError, BackendTimeout, FeedError
+from parity.judge import elements
 from parity.results import Invariant
 from parity.verdict import Verdict
 
@@ -316,7 +317,7 @@ def _skipped(name: str, reason: str) -> Invariant:
 def _equal(name: str, expected: Tensors, actual: Tensors) -> Invariant:
     found = compare_answers(actual, expected)
     is_equal = not found.problem and not found.differing
-    detail = "equal bit for bit" if is_equal else found.problem or f"{_elements(found.differing)} differ, {found.where}"
+    detail = "equal bit for bit" if is_equal else found.problem or f"{elements(found.differing)} differ, {found.where}"
     verdict = Verdict.PASS if is_equal else Verdict.FAIL
     return Invariant(name, verdict, detail, found.max_absolute, found.sqnr_db)
 
@@ -333,8 +334,4 @@ def _nearness(found: Sameness, floor: float) -> str:
         return "equal bit for bit"
     level = f"{found.sqnr_db:.1f} dB" if math.isfinite(found.sqnr_db) else "no signal"
     word = "below" if found.sqnr_db < floor else "above"
-    return f"{_elements(found.differing)} differ, {level} {word} the floor of {floor:.1f} dB, {found.where}"
-
-
-def _elements(count: int) -> str:
-    return f"{count} element{'' if count == 1 else 's'}"
+    return f"{elements(found.differing)} differ, {level} {word} the floor of {floor:.1f} dB, {found.where}"

@@ -25,6 +25,7 @@ from parity.errors import BackendError
 from parity.options import Provider, SessionOptions
 from tests.doc_commands import (
     FILLED_ON_GPU,
+    POLYGRAPHY,
     WITH_COMMANDS,
     copy_checkout,
     expand,
@@ -226,12 +227,11 @@ def test_polygraphys_own_engines_agree_with_the_page(
         run_in(checkout, command.text, cache)
     codes = []
     for command in ON_GPU[page]:
-        script = "import sys; from polygraphy.tools import main; sys.exit(main())"
         words = [word for part in shlex.split(command.text)[1:] for word in expand(part, checkout)]
         words += ["--builder-optimization-level", "1"]
         python = interpreter.spec.partition("python=")[2]
         done = subprocess.run(
-            [python, "-c", script, *words],
+            [python, "-c", POLYGRAPHY, *words],
             cwd=checkout,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
