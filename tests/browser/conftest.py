@@ -73,7 +73,7 @@ def open_html(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         file = write_text(tmp_path / "page.html", text)
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
-        context.set_default_timeout(5_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         address = file.as_uri()
         page.on("console", lambda message: problems.append(f"console: {message.text}"))
