@@ -28,7 +28,7 @@ def closing(conversation: LiveConversation) -> Iterator[LiveConversation]:
     conversation.close()
 
 
-def wait_until(is_so: Callable[[], bool], limit_s: float = 10.0) -> None:
+def wait_until(is_so: Callable[[], bool], limit_s: float = 60.0) -> None:
     """Wait until a condition holds; fail if it does not come about."""
     end = time.monotonic() + limit_s
     while not is_so():

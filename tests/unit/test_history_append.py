@@ -20,6 +20,7 @@ from parity.history.file import _is_on_network, set_aside, writing
 from parity.results import GpuRecord, Run
 from parity.run_figures import figures_of
 from parity.run_file import run_from_json, run_to_json
+from tests.conversations import wait_until
 from tests.history_runs import latency_outcome, night, nights
 from tests.run_examples import ENGINES, ENVIRONMENT, FAILING, WORKER, make_run
 from tests.tiny_cases import process_environment
@@ -50,6 +51,16 @@ def rows(file: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
+
+
+def run_count(file: Path) -> int:
+    """Return how many runs a history has that another process may be about to make; make nothing by looking."""
+    if not file.exists():
+        return 0
+    try:
+        return rows(file, "SELECT count(*) FROM run")[0][0]
+    except sqlite3.OperationalError:
+        return 0
 
 
 def require_whole(file: Path) -> int:
@@ -122,14 +133,17 @@ def test_parallel_writers_lose_nothing(file: Path) -> None:
 
 
 def test_a_writer_that_is_killed_leaves_whole_runs_alone(file: Path) -> None:
+    before = 0
     for number, wait_s in enumerate((0.05, 0.13, 0.21)):
         with writer(file, 10_000 * number, 10_000) as killed:
             assert killed.stdout is not None
             killed.stdout.readline()
+            wait_until(lambda kept=before: run_count(file) > kept)
             time.sleep(wait_s)
             killed.send_signal(signal.SIGKILL)
-    before = require_whole(file)
-    assert before > 0
+        after = require_whole(file)
+        assert after > before
+        before = after
     append_run(file, night(99_999))
     assert require_whole(file) == before + 1
 

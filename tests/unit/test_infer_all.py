@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 STAND_IN = {"stand_in.py": Path(ROOT, "tests", "stand_in_worker.py").read_bytes()}
 CRASHES, HANGS, FAILS, LOSES = -1.0, -2.0, -3.0, -4.0
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 class Live:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from parity.backends.nvml import THROTTLES, NvmlWatch, describe_gpu, find_gpus, open_watch
 from parity.results import GpuRecord
+from tests.conversations import wait_until
 
 
 class FakeNvml(ModuleType):
@@ -31,6 +31,7 @@ class FakeNvml(ModuleType):
         self.work: list[SimpleNamespace] = []
         self.clocks = iter([1500, 1980, *[1980] * 10_000])
         self.is_open = False
+        self.look_count = 0
 
     def __getattribute__(self, name: str):
         if name.startswith("nvml") and name in super().__getattribute__("untold"):
@@ -85,12 +86,19 @@ class FakeNvml(ModuleType):
         return self.reasons
 
     def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> list[SimpleNamespace]:
+        self.look_count += 1
         return [SimpleNamespace(pid=pid) for pid in self.processes]
 
     def nvmlDeviceGetProcessUtilization(self, _handle: str, since_us: int) -> list[SimpleNamespace]:
         if found := [sample for sample in self.work if sample.timeStamp > since_us]:
             return found
         raise self.NVMLError("Not Found")
+
+
+def wait_for_a_sample(nvml: FakeNvml) -> None:
+    """Wait until a whole sample was taken of what the stand-in says now; the one under way may have begun before."""
+    enough = nvml.look_count + 2
+    wait_until(lambda: nvml.look_count >= enough)
 
 
 def work(pid: int, at_us: int, share: int = 40) -> SimpleNamespace:
@@ -102,7 +110,7 @@ def test_what_is_seen_is_kept_in_short() -> None:
     nvml.processes = set()
     watch = NvmlWatch(nvml, 0, period_s=0.005)
     with watch.watching() as sampling:
-        time.sleep(0.05)
+        wait_until(lambda: nvml.look_count > 4)
     seen = sampling.conditions
     assert seen is not None
     assert seen.sample_count > 2
@@ -133,7 +141,7 @@ def test_a_process_that_comes_while_timing_goes_on_is_a_stranger() -> None:
     watch = NvmlWatch(nvml, 0, period_s=0.005)
     with watch.watching() as sampling:
         nvml.processes = {9}
-        time.sleep(0.03)
+        wait_for_a_sample(nvml)
         nvml.processes = set()
     assert sampling.other_processes == 1
 
@@ -152,7 +160,7 @@ def test_a_stranger_that_does_nothing_disturbs_nobody(beside_a_stranger: tuple[F
     nvml.work = [work(1, 50)]
     with watch.watching() as sampling:
         nvml.work += [work(7, 100), work(1, 100, share=0)]
-        time.sleep(0.03)
+        wait_for_a_sample(nvml)
     assert sampling.other_processes == 0, "what the stranger did before timing began does not count"
 
 
@@ -171,7 +179,7 @@ def test_a_stranger_that_computes_counts_even_if_it_is_gone_again(
     nvml, watch = beside_a_stranger
     with watch.watching() as sampling:
         nvml.work = [work(7, 100), work(1, 100), work(9, 120)]
-        time.sleep(0.03)
+        wait_for_a_sample(nvml)
     assert sampling.other_processes == 2
 
 
@@ -179,7 +187,7 @@ def test_samples_that_miss_the_own_work_clear_nobody(beside_a_stranger: tuple[Fa
     nvml, watch = beside_a_stranger
     with watch.watching() as sampling:
         nvml.work = [work(12, 100)]  # As a container sees its host's numbers in one list and its own in the other.
-        time.sleep(0.03)
+        wait_for_a_sample(nvml)
     assert sampling.other_processes == 1
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from parity.backends.tensorrt.process import LiveConversation
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 
 
 @pytest.fixture(scope="module", params=["local", "elsewhere"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from parity.backends.tensorrt.process import LiveConversation
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -15,7 +15,7 @@ from parity.backends.tensorrt.interpreter import Interpreter, named_interpreters
 from parity.errors import BackendCrash, BackendTimeout, BackendUnavailable
 from tests.conversations import is_gone, toy_conversation, wait_until
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 PYENV = Path.home() / ".pyenv" / "versions"
 OLD_PYTHONS = ("2.7", "3.6", "3.7")
 PYTHONS = ("3.8", "3.9", "3.10", "3.12", "3.13", "3.14")
