@@ -6,8 +6,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from parity.backends.lock_file import acquire_lock
 from parity.errors import BackendTimeout, RunError
+from parity.lock_file import take_lock_or_other
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def only_here(folder: Path, device: str, wait_s: float = WAIT_S) -> Iterator[Non
 
     file = folder / "latency" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', device)}.lock"
     try:
-        lock = acquire_lock(file, wait_s)
+        lock = take_lock_or_other(file, wait_s)
     except Timeout as error:
         raise BackendTimeout(
             f"{device}: another process has measured latency there for {wait_s:g} s; end it, or wait and run again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from parity.errors import HistoryError
 from parity.history.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from parity.lock_file import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,17 +88,11 @@ def locked(file: Path) -> Iterator[None]:
     Those do not hold where a file is set aside: who has the old one open takes the new one's write-ahead log for its
     own, and what others wrote there is lost.
     """
-    from filelock import FileLock
-
-    lock = FileLock(file.with_name(f"{file.name}.lock"))
-    # What is wrong with the folder SQLite says next.
-    with suppress(OSError, NotImplementedError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=BUSY_S)
-    try:
+    with ExitStack() as held:
+        # What is wrong with the folder SQLite says next.
+        with suppress(OSError):
+            held.callback(take_lock(file.with_name(f"{file.name}.lock"), BUSY_S).release)
         yield
-    finally:
-        lock.release()
 
 
 def set_aside(file: Path) -> Path | None:

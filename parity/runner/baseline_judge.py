@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from parity.backends.lock_file import acquire_lock
 from parity.baseline.accept import Accepted, accept
 from parity.baseline.files import baseline_file, load, save
 from parity.baseline.judging import CHECK, Tonight, judge, refusal
@@ -17,6 +16,7 @@ from parity.baseline.machine import machine_of, variant_key
 from parity.baseline.measured import checks_made, disturbed_batches, measured_of, merged
 from parity.baseline.model import Baseline, VariantFigures
 from parity.errors import BaselineError
+from parity.lock_file import take_lock_or_other
 from parity.results import Outcome
 from parity.runner.baseline_files import UPDATE, find_baseline, unused_parts
 from parity.runner.message import not_judged, with_error
@@ -274,7 +274,7 @@ def _acceptable(measured: MeasuredCase, label: str) -> VariantFigures:
 def _only_writer(name: str) -> Iterator[None]:
     file = cache_folder() / "baseline" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
     try:
-        lock = acquire_lock(file)
+        lock = take_lock_or_other(file)
     except OSError as error:
         raise BaselineError(
             f"{file}: cannot be made ({error.strerror}); set PARITY_CACHE_DIR to another folder"

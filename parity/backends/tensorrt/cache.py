@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from parity.backends.tensorrt.cache_room import make_room
 from parity.backends.tensorrt.fingerprint import identify
 from parity.errors import BackendError, BackendTimeout
+from parity.lock_file import take_lock
 from parity.results import EngineRecord
 
 if TYPE_CHECKING:
@@ -124,13 +125,11 @@ class EngineCache:
 
     @contextmanager
     def _locked(self, path: Path, timeout_s: float) -> Iterator[None]:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(path, timeout=timeout_s)
         with _mapped_os_errors(self._folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire()
+                lock = take_lock(path, timeout_s)
             except Timeout as error:
                 raise BackendTimeout(
                     f"{path}: is held by another process for more than {timeout_s:g} s, which builds the same; "
