@@ -60,8 +60,10 @@ def test_a_feed_of_another_case_is_told(run_parity: RunParity, hot: Path, tmp_pa
 
 
 def test_layers_that_agree_leave_with_0_and_json_has_them(run_parity: RunParity, hot: Path) -> None:
-    done = run_parity("layers", "hot", "--variant", "fp32", "--json", "--out", "other", cwd=hot)
+    done = run_parity("layers", "hot", "--variant", "fp32", "--json", "--out", "other", "--name", "mine", cwd=hot)
     assert done.returncode == 0
+    [folder] = (hot / "other").iterdir()
+    assert folder.name.endswith("-mine")
     [outcome] = json.loads(done.stdout)["outcomes"]
     assert (outcome["verdict"], outcome["layers"]["row_count"]) == ("pass", 2)
 
