@@ -51,6 +51,14 @@ ONNXRUNTIME_DISTRIBUTIONS = (
 """Distributions that all unpack into the folder ``onnxruntime``; two of them overwrite each other's files."""
 
 
+def naming_advice() -> str:
+    """Return what to set where this Python takes names of files in less than UTF-8; empty where it takes all."""
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower().replace("-", "") == "utf8":
+        return ""
+    return f"this Python takes names of files as {encoding}, as the locale says: set PYTHONUTF8=1"
+
+
 class EnvironmentValues(TypedDict):
     """The fields of ``parity.results.Environment``."""
 

@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto
 
+from parity.environment import naming_advice
 from parity.errors import ModelError
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def _read_proto(path: Path) -> ModelProto:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ONNX model") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: {_unnameable(error)}") from error
     if not content:
         raise ModelError(f"{path}: is empty; expected an ONNX model, export it again")
     model = ModelProto()
@@ -121,7 +124,11 @@ def _check_external_data(model: ModelProto, path: Path) -> None:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        target = (folder / location).resolve()
+        try:
+            target = (folder / location).resolve()
+        except ValueError as error:
+            told = f"tensor {tensor.name!r} keeps its data in {location!r}, which {_unnameable(error)}"
+            raise ModelError(f"{path}: {told}") from error
         if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
             raise ModelError(
                 f"{path}: tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder; "
@@ -129,6 +136,11 @@ def _check_external_data(model: ModelProto, path: Path) -> None:
             )
         if not target.is_file():
             raise ModelError(f"{path}: the external data file {location!r} is missing; copy it beside the model")
+
+
+def _unnameable(error: ValueError) -> str:
+    """Return why a text is no name of a file: it holds a zero, or what the locale has no bytes for."""
+    return f"is no name of a file here ({error}); {naming_advice() or 'name one that exists'}"
 
 
 def iterate_initializers(graph: GraphProto) -> Iterator[TensorProto]:

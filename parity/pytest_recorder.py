@@ -197,6 +197,7 @@ def _without_outcome(report: pytest.TestReport, root: Path) -> Outcome | None:
 
     The process that judged it was killed, or its input could not be had.
     """
+    from parity.case.paths import case_name
     from parity.results import Outcome
     from parity.verdict import Verdict
 
@@ -207,7 +208,7 @@ def _without_outcome(report: pytest.TestReport, root: Path) -> Outcome | None:
     said = crash.message if crash else str(report.longrepr or "")
     first, *_ = said.strip().splitlines() or ["no reason is known"]
     headline = f"the test ended without an outcome: {first}"
-    case, (variant, check) = (root / path).resolve().parent.name, names
+    case, (variant, check) = case_name((root / path).resolve().parent), names
     return Outcome(case, variant, "", check, Verdict.ERROR, headline, headline)
 
 

@@ -31,17 +31,17 @@ def run_to_json(run: Run) -> str:
     try:
         text: str = _adapter().dump_json(run, indent=1).decode()
     except PydanticSerializationError:
-        plain = _as_unicode(_adapter().dump_python(run, mode="json"))
+        plain = as_unicode(_adapter().dump_python(run, mode="json"))
         text = to_json(plain, indent=1, inf_nan_mode="strings").decode()
     return text
 
 
-def _as_unicode(plain: Any) -> Any:
-    """Return plain data with every text as Unicode."""
+def as_unicode(plain: Any) -> Any:
+    """Return plain data of JSON with every text as Unicode, its lone surrogates spelt out."""
     if isinstance(plain, dict):
-        return {_as_unicode(key): _as_unicode(value) for key, value in plain.items()}
+        return {as_unicode(key): as_unicode(value) for key, value in plain.items()}
     if isinstance(plain, list):
-        return [_as_unicode(value) for value in plain]
+        return [as_unicode(value) for value in plain]
     return plain.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(plain, str) else plain
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,15 @@ from parity.case.assemble_inputs import InputContext, build_source, check_apart
 from parity.case.assemble_latency import build_latency, parse_budgets
 from parity.case.mistakes import Mistakes, TableT, parse_table
 from parity.case.model import Case
-from parity.case.paths import Place
+from parity.case.paths import Place, case_name
 from parity.case.profiles import build_more_profiles, build_profile
 from parity.case.schema import CaseTable, ToleranceTable
 from parity.case.schema_decode import GateTable
+from parity.environment import naming_advice
 from parity.errors import CaseError, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from parity.case.model import InputSource, ShapeProfile, Variant
     from parity.graph import ModelInterface
@@ -55,6 +57,9 @@ def load_case(path: Path, *, allow_python: bool = True) -> Case:
     content, data = _read_toml(file, str(path))
     mistakes = Mistakes()
     case = _Assembly(file, data, mistakes, allow_python=allow_python).case(hashlib.sha256(content).hexdigest())
+    # A file that cannot be named is not found, which is told as that it is not there.
+    if mistakes.found and (text := next(_beyond_locale(data), "")):
+        mistakes.add("", f"holds {text!r}, and {naming_advice()}")
     if case is None or mistakes.found:
         raise CaseError(str(path), tuple(mistakes.found))
     return case
@@ -71,6 +76,20 @@ def _read_toml(file: Path, shown: str) -> tuple[bytes, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         message = f"is not TOML: {error}"
     raise CaseError(shown, (Mistake("", f"{CASE_FILE} {message}"),))
+
+
+def _beyond_locale(data: Any) -> Iterator[str]:
+    """Yield the texts of a case file that cannot name a file in this locale."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        for part in data:
+            yield from _beyond_locale(part)
+    elif isinstance(data, str):
+        try:
+            os.fsencode(data)
+        except UnicodeEncodeError:
+            yield data
 
 
 class _Assembly:
@@ -115,7 +134,7 @@ class _Assembly:
         if evaluation is None:
             return None
         return Case(
-            name=self._place.folder.name,
+            name=case_name(self._place.folder),
             description=table.description,
             folder=self._place.folder,
             file=self._file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ class Place:
     folder: Path
     mistakes: Mistakes
     allow_python: bool
+
+
+def case_name(folder: Path) -> str:
+    """Return the name of a case: its folder's, as Unicode, which results are kept in; other bytes are spelt out."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(folder.name).decode(errors="backslashreplace")
+    return folder.name
 
 
 def find_files(place: Place, patterns: Sequence[str] | None, path: str, *, inside: bool) -> tuple[Path, ...]:

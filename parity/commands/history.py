@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from parity.case import paths
 from parity.errors import HistoryError
 from parity.history import Asked, append_run, read_history
 
@@ -62,4 +63,4 @@ def case_name(word: str) -> str:
     """Return the name of a case that is given by its name, its folder or its file."""
     path = Path(word)
     folder = path.parent if path.name == "case.toml" else path
-    return folder.resolve().name if folder.exists() else folder.name
+    return paths.case_name(folder.resolve() if folder.exists() else folder)

@@ -13,7 +13,7 @@ from parity.baseline.machine import machine_of, variant_key
 from parity.errors import BaselineError, HistoryError
 from parity.history.file import DamagedError, locked, set_aside, writing
 from parity.run_figures import figures_of
-from parity.run_file import run_to_json
+from parity.run_file import run_from_json, run_to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -100,8 +100,13 @@ def _worker_facts(worker: WorkerRecord) -> list[tuple[str, str]]:
 
 
 def _append(file: Path, run: Run) -> bool:
-    with writing(file) as connection:
-        return write_run(connection, run)
+    try:
+        with writing(file) as connection:
+            return write_run(connection, run)
+    except UnicodeEncodeError:
+        # SQLite takes no text that is no Unicode, as names of files may be; run.json has it spelt out.
+        with writing(file) as connection:
+            return write_run(connection, run_from_json(run_to_json(run), run.name))
 
 
 def write_run(connection: sqlite3.Connection, run: Run) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from parity.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from parity.baseline.machine import Machine
     from parity.case import Case
@@ -226,7 +228,7 @@ def accept_all(measured: MeasuredCase, labels: Sequence[str], *, replaces: bool)
     new = _new_baseline(measured, labels)
     file = baseline_file(measured.case.folder, new.machine)
     # Tests that run side by side add their variants to one file.
-    with _only_writer(file.absolute().as_posix()):
+    with _only_writer(file.absolute()):
         known = load(file) if file.exists() and not replaces else None
         accepted = accept(known, new, measured.case.baseline.tolerances)
         save(accepted.baseline, file)
@@ -271,8 +273,8 @@ def _acceptable(measured: MeasuredCase, label: str) -> VariantFigures:
 
 
 @contextmanager
-def _only_writer(name: str) -> Iterator[None]:
-    file = cache_folder() / "baseline" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+def _only_writer(written: Path) -> Iterator[None]:
+    file = cache_folder() / "baseline" / f"{hashlib.sha256(os.fsencode(written)).hexdigest()[:16]}.lock"
     try:
         lock = take_lock_or_other(file)
     except OSError as error:

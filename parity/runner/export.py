@@ -11,6 +11,7 @@ import numpy as np
 
 from parity.backends import TensorRTSettings, open_backends
 from parity.case.loader import CASE_FILE, load_case
+from parity.case.paths import case_name
 from parity.errors import RunError
 from parity.run_file import load_run
 from parity.runner.engine_judge import differing_dtypes
@@ -141,7 +142,7 @@ def _case_file(run: Run, name: str, given: Path | None) -> Path:
     if given is not None:
         return given / CASE_FILE if given.is_dir() else given
     files = (path / CASE_FILE if path.is_dir() else path for path in map(Path, run.selection.get("cases", ())))
-    file = next((file for file in files if file.resolve().parent.name == name), None)
+    file = next((file for file in files if case_name(file.resolve().parent) == name), None)
     if file is None:
         raise RunError(f"{run.name}: does not say where case {name!r} is; name its folder with --case")
     return file

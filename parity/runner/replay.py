@@ -12,6 +12,7 @@ import numpy as np
 from parity.case.files import load_npz, write_npz
 from parity.errors import FeedError
 from parity.preprocess import Geometry  # noqa: TC001 - pydantic reads the annotation at run time
+from parity.run_file import as_unicode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,8 @@ def write_feed(path: Path, tensors: Mapping[str, np.ndarray], note: FeedNote) ->
     RunError
         The file cannot be written.
     """
-    text = json.dumps(asdict(note))
+    # Names of images may be no Unicode, which JSON takes and its readers do not.
+    text = json.dumps(as_unicode(json.loads(json.dumps(asdict(note)))))
     write_npz(path, {**tensors, NOTE_KEY: np.frombuffer(text.encode(), np.uint8)})
 
 

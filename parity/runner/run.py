@@ -13,6 +13,7 @@ from uuid import uuid4
 from parity.backends import open_backends
 from parity.backends.nvml import open_watch
 from parity.case.loader import CASE_FILE, load_case
+from parity.case.paths import case_name
 from parity.commit import commit_of
 from parity.errors import FeedError, ParityError, RunError
 from parity.graph import hash_model, load_model
@@ -283,7 +284,7 @@ def _require_feed_of(cases: Sequence[Case], feed: Path) -> None:
 
 
 def _case_error(file: Path, error: ParityError) -> Outcome:
-    name = file.resolve().parent.name
+    name = case_name(file.resolve().parent)
     blank = Outcome(case=name, variant="", precision="", check=CASE, verdict=Verdict.ERROR, headline="")
     return with_error(blank, error)
 

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from parity.case.coco import read_coco
 from parity.case.feeds import told_apart
 from parity.case.loader import CASE_FILE
+from parity.environment import naming_advice
 from parity.errors import ModelError, RunError
 from parity.graph import iterate_initializers
 from parity.starting.case_toml import Paths, case_text
@@ -104,7 +105,8 @@ def _require_utf8(*names: str) -> None:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise RunError(f"{name}: is no UTF-8, as {CASE_FILE} has to be; rename the file or its folder") from None
+            advice = naming_advice() or "rename the file or its folder"
+            raise RunError(f"{name}: is no UTF-8, as {CASE_FILE} has to be; {advice}") from None
 
 
 def rewrite(placed: Placed, draft: Draft, proposed: Proposed) -> None:

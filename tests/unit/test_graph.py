@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from parity.errors import ModelError
 from parity.graph import hash_model, is_quantized, load_model, model_interface, node_types
@@ -79,3 +80,17 @@ def test_the_type_of_a_node_is_that_of_its_first_floating_output() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     assert node_types(model) == {"cast": "float16", "exp": "float16", "back": "float32"}
     assert not is_quantized(model)
+
+
+def test_weights_in_a_file_that_no_file_can_be_called_are_told(tmp_path: Path) -> None:
+    weights = numpy_helper.from_array(np.ones(2, np.float32), "w")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="a\0b")
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [output], [weights])
+    onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"'w' keeps its data in 'a\\x00b', which is no name of a file"):
+        load_model(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="is no name of a file here"):
+        load_model(tmp_path / "a\0b.onnx")

@@ -16,6 +16,7 @@ from parity.options import SessionOptions
 from parity.preprocess import Geometry
 from parity.runner import JudgeSettings, run_cases
 from parity.runner.reference import prepare_case
+from parity.runner.replay import FeedNote, read_feed, write_feed
 from parity.runner.store import TensorStore
 from parity.verdict import Verdict
 from tests.runner_examples import FAKE, SETTINGS, enter_tiny_case, judge_with, replay, with_inputs
@@ -113,3 +114,11 @@ def test_a_saved_feed_that_cannot_be_read_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(FeedError, match=r"feed\.npz"):
         run_cases(replace(SETTINGS, judging=JudgeSettings(feed=tmp_path / "feed.npz")))
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_saved_feed_of_an_image_whose_name_is_no_text_is_read_back(tmp_path: Path) -> None:
+    note = FeedNote(name="\udcdc.png", sources=("\udcdc.png",), dtypes={"x": "float32"}, geometry=None)
+    write_feed(tmp_path / "feed.npz", {"x": np.ones(2, np.float32)}, note)
+    _, read = read_feed(tmp_path / "feed.npz")
+    assert read is not None
+    assert (read.name, read.sources) == ("\\udcdc.png", ("\\udcdc.png",))
