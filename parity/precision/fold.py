@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from parity.backends import get_backend
 from parity.options import SessionOptions
 from parity.precision.edit import drop_unused_initializers, reads, replace_nodes
-from parity.precision.names import all_nodes, tensor_names, unused_name
+from parity.precision.names import DRAWING, all_nodes, tensor_names, unused_name
 from parity.precision.scope import enter, opset_imports, subgraphs
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 # A folded constant larger than this costs more memory than its fold is worth.
 _LARGEST_CONSTANT_BYTES = 64 * 2**20
-_RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 _OPSET_OF_GEMM_WITHOUT_BIAS = 11
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 # Folding the constant operands of quantization would undo it; Constant nodes that are no initializers by now hold
@@ -57,7 +54,7 @@ def fold_constants(model: ModelProto) -> int:
 def _constant_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        plain = node.op_type not in _RANDOM | _KEPT and not any(True for _ in subgraphs(node))
+        plain = node.op_type not in DRAWING | _KEPT and not any(True for _ in subgraphs(node))
         if plain and node.output and all(name in constants for name in node.input if name):
             constants.update(node.output)
             yield node

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import onnx
+from onnx import numpy_helper
 
 from parity.errors import PrecisionError
 from parity.precision.edit import inline_functions
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
+    import numpy as np
     from onnx import GraphProto, ModelProto, NodeProto
 
 _WILDCARDS = frozenset("*?[")
-_DRAWING = frozenset(
+DRAWING = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+"""Operators that draw random numbers."""
 
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
@@ -32,8 +35,38 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def drawing_nodes(graph: GraphProto) -> list[NodeProto]:
-    """Return the nodes that draw random numbers, anew in each run."""
-    return [node for node in all_nodes(graph) if node.op_type in _DRAWING]
+    """Return the nodes that draw random numbers, anew in each run: a Dropout does in training mode."""
+    return [node for node in all_nodes(graph) if node.op_type in DRAWING or _drops(node, graph)]
+
+
+def training_nodes(graph: GraphProto) -> list[NodeProto]:
+    """Return the batch normalisations that use each batch's own mean and variance."""
+    return [
+        node
+        for node in all_nodes(graph)
+        if node.op_type == "BatchNormalization"
+        and any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+    ]
+
+
+def _drops(node: NodeProto, graph: GraphProto) -> bool:
+    """Whether a node is a Dropout whose mode, its third input, is a constant true, and whose ratio is not 0."""
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    ratio, mode = (_constant(graph, name) for name in node.input[1:3])
+    return mode is not None and bool(mode.any()) and (ratio is None or bool(ratio.any()))
+
+
+def _constant(graph: GraphProto, name: str) -> np.ndarray | None:
+    stored = [tensor for tensor in graph.initializer if tensor.name == name]
+    stored += [
+        attribute.t
+        for node in all_nodes(graph)
+        if node.op_type == "Constant" and name in node.output
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    return numpy_helper.to_array(stored[0]) if stored else None
 
 
 def name_nodes(graph: GraphProto) -> None:

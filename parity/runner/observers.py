@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from parity.checks.outputs import OutputsCheck, outputs_outcome
 from parity.errors import ParityError, RunError
+from parity.runner.doubts import doubt_of
 from parity.runner.message import not_judged, with_error
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     Judged = tuple[Outcome, int | None]
     """An outcome, and the number of the feed that fails most."""
-
-_ONE_VALUE = "Every input is one value in all feeds: that shows nothing of what the model does, give feeds that vary."
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class OutputsObserver:
             planned.precision,
             dtypes,
             decodes=decodes,
-            doubt=_ONE_VALUE if planned.prepared.is_one_value else "",
+            doubt=doubt_of(planned.prepared, is_engine=rounded is not None),
         )
         self._rounded = rounded
 

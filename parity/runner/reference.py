@@ -20,6 +20,7 @@ from parity.options import Provider, SessionOptions
 from parity.pace import paced
 from parity.precision.widen import holds_half, without_half
 from parity.results import CaseRecord
+from parity.runner.doubts import what_draws
 from parity.runner.output_cache import CachedSession, OutputCache
 from parity.runner.replay import FeedNote, read_feed
 
@@ -77,6 +78,8 @@ class PreparedCase:
         Of a saved feed that is judged alone; else None.
     is_one_value
         Whether every input is one value in all of the feeds: they show nothing of what a model makes of its inputs.
+    drawing
+        The operators that draw random numbers, by which two runs of one feed differ.
     """
 
     model: ModelProto
@@ -86,6 +89,7 @@ class PreparedCase:
     feeds: tuple[StoredFeed, ...]
     note: FeedNote | None
     is_one_value: bool = False
+    drawing: tuple[str, ...] = ()
 
     @property
     def is_widened(self) -> bool:
@@ -137,7 +141,8 @@ def prepare_case(case: Case, settings: JudgeSettings, store: TensorStore) -> Pre
     )
     # Whoever judges one saved feed alone wants its figures, whatever it holds.
     is_one_value = settings.feed is None and inputs.are_one_value
-    return PreparedCase(model, interface, given, record, tuple(stored), note, is_one_value)
+    drawing = what_draws(model, dict(stored[0].tensors)) if stored else ()
+    return PreparedCase(model, interface, given, record, tuple(stored), note, is_one_value, drawing)
 
 
 class _Inputs:

@@ -15,7 +15,7 @@ from parity.case.model import Annotations, Case, Decoding, ImageSource, Referenc
 from parity.decoded import Task
 from parity.errors import BackendError, FeedError
 from parity.options import SessionOptions
-from parity.precision.names import drawing_nodes
+from parity.precision.names import drawing_nodes, training_nodes
 from parity.starting.bench import Bench
 from parity.starting.classes import class_count, name_classes
 from parity.starting.decoders import Reading, rank_decoders
@@ -48,6 +48,15 @@ _CONFIRMING = 0.5
 _CONFIRMED_ODDS = 30.0
 _LOOKED_AT = 8
 """Images whose outputs a decoder is guessed by."""
+_DRAWS = (
+    "the model draws random numbers ({}), so that no two runs of it agree, and neither pass nor failure says anything: "
+    "make what it draws an input, or export the model without it, after model.eval()"
+)
+_TRAINS = (
+    "BatchNormalization is in training mode ({} of the model's nodes), which normalises by the mean and variance of "
+    "each batch, and no engine does: TensorRT's parser refuses it, or takes the recorded ones; export the model after "
+    "model.eval(), with training=TrainingMode.EVAL in torch.onnx.export"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +189,11 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
         f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
-    batch_size, left_out, warnings = _batch_size(facts, None), without_work(facts.model), (warning, *_drawing(facts))
+    batch_size, left_out, warnings = (
+        _batch_size(facts, None),
+        without_work(facts.model),
+        (warning, *_left_in_training(facts)),
+    )
     return Draft(facts, decoders, None, None, classes, None, batch_size, None, warnings, left_out)
 
 
@@ -196,16 +209,16 @@ def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
         ) from error
 
 
-def _drawing(facts: ModelFacts) -> tuple[str, ...]:
-    nodes = drawing_nodes(facts.model.graph)
-    if not nodes:
-        return ()
-    names = ", ".join(dict.fromkeys(node.op_type for node in nodes))
-    warning = (
-        f"the model draws random numbers ({names}), so that no two runs of it agree, and neither pass nor failure says "
-        "anything: make what it draws an input, or export the model without it"
-    )
-    return (warning,)
+def _left_in_training(facts: ModelFacts) -> tuple[str, ...]:
+    """Return warnings of what no engine repeats: random numbers, and statistics of each batch."""
+    graph = facts.model.graph
+    warnings = []
+    if drawing := drawing_nodes(graph):
+        names = ", ".join(dict.fromkeys(node.op_type for node in drawing))
+        warnings.append(_DRAWS.format(names))
+    if training := training_nodes(graph):
+        warnings.append(_TRAINS.format(len(training)))
+    return tuple(warnings)
 
 
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
@@ -252,7 +265,7 @@ def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: 
         annotations=usable,
         batch_size=_batch_size(facts, split),
         seconds_an_image=bench.seconds_an_image(recipe.value),
-        warnings=(*warnings, *_unsure(recipe), *_drawing(facts)),
+        warnings=(*warnings, *_unsure(recipe), *_left_in_training(facts)),
         left_out=without_work(facts.model),
     )
 

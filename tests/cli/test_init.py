@@ -151,6 +151,17 @@ def test_a_model_that_draws_random_numbers_is_told_as_that(run_parity: RunParity
     assert told in " ".join(process.stdout.split())
 
 
+def test_a_model_that_was_left_in_training_is_told_as_that(run_parity: RunParity, tmp_path: Path) -> None:
+    names = ["scale", "shift", "mean", "variance"]
+    node = helper.make_node("BatchNormalization", ["x", *names], ["y", "new_mean", "new_variance"], training_mode=1)
+    model = small(node, x=[4, 8])
+    model.graph.initializer.extend(helper.make_tensor(name, TensorProto.FLOAT, [8], [1.0] * 8) for name in names)
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    process = run_parity("init", "m.onnx", "--no-run", cwd=tmp_path)
+    told = "warning: BatchNormalization is in training mode (1 of the model's nodes)"
+    assert told in " ".join(process.stdout.split())
+
+
 def test_random_inputs_that_a_model_refuses_are_told_with_their_sizes_and_run_with_the_batch_that_shape_names(
     run_parity: RunParity, tmp_path: Path
 ) -> None:

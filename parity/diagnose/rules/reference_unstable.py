@@ -1,4 +1,4 @@
-"""A reference that does not agree with itself: float32 is not enough for the model, or it draws random numbers."""
+"""A reference that does not agree with itself: too few digits, random numbers, or a model left in training mode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from parity.diagnose.certainty import CONFIRMED, SPECIFIC
 from parity.diagnose.row_facts import RowFacts, failed_tensors, is_failed
 from parity.diagnose.trial import decibels, worst_db
 from parity.diagnosis import Diagnosis
-from parity.precision.names import drawing_nodes
+from parity.precision.names import drawing_nodes, training_nodes
 from parity.tolerance import Precision
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ _REMEDY = (
 _REMEDY_OF_DRAWING = (
     "make the numbers that it draws an input, or export the model without them: what is drawn anew in each run cannot "
     "be compared"
+)
+_REMEDY_OF_TRAINING = (
+    "export the model after model.eval(), with training=TrainingMode.EVAL in torch.onnx.export: TensorRT's parser "
+    "refuses training mode, or takes the recorded mean and variance instead"
 )
 _ALIKE_DB = 10.0
 """A variant so much worse than the reference's own spread has a further cause."""
@@ -41,11 +45,15 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     found = worst_db({one.output: _level_db(one.difference) for one in compared if one.difference})
     if math.isnan(spread) or spread > _SOUND_DB or found < spread - _ALIKE_DB:
         return ()
-    drawing = drawing_nodes(evidence.model.graph)
+    drawing, training = drawing_nodes(evidence.model.graph), training_nodes(evidence.model.graph)
     rows = RowFacts(evidence.layers).sources if evidence.options.precision is Precision.FP32 else ()
     at = [f"{row.layer} ({', '.join(row.operators)}) is left with {decibels(row.inherited.sqnr_db)}" for row in rows]
-    title = "The reference is as far from itself as the variant is from it"
+    title, remedy = "The reference is as far from itself as the variant is from it", _REMEDY
+    if training:
+        title, remedy = "The model normalises by each batch, as in training, which no engine does", _REMEDY_OF_TRAINING
+        at = [f"{node.name} ({node.op_type}) has training_mode = 1" for node in training]
     if drawing:
+        remedy = _REMEDY_OF_DRAWING
         title = "The model draws random numbers, so that no two runs of it agree"
         at = [f"{node.name} ({node.op_type}) draws anew in each run" for node in drawing]
     return (
@@ -53,7 +61,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             cause=CAUSE,
             title=title,
             certainty=CONFIRMED + SPECIFIC,
-            nodes=tuple(node.name for node in drawing)
+            nodes=tuple(node.name for node in drawing or training)
             or tuple(dict.fromkeys(name for row in rows for name in row.nodes)),
             evidence=(
                 f"ONNX Runtime with graph optimisations and without, both in float32, differ by {decibels(spread)}",
@@ -63,7 +71,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
             probe="run the reference with and without graph optimisations, and compare the two",
             probe_result=f"they differ by {decibels(spread)}",
             is_confirmed=True,
-            remedy=_REMEDY_OF_DRAWING if drawing else _REMEDY,
+            remedy=remedy,
         ),
     )
 
