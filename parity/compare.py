@@ -110,13 +110,21 @@ class TensorComparison:
 
         Means, percentiles, SQNR and cosine are NaN where no element is finite on both sides.
         """
-        total = self._tallies[0] if len(self._tallies) == 1 else self._merged()
+        total = self._total
         return total.difference(self._steps(total))
+
+    @property
+    def scale(self) -> float:
+        """Root mean square of the reference, as ``reference_rms``, over the elements that are finite on both sides."""
+        return self._total.unmasked.expected.side().rms
 
     def _blank(self) -> Tally:
         return Tally() if self._percentiles else Tally(histogram=None)
 
-    def _merged(self) -> Tally:
+    @property
+    def _total(self) -> Tally:
+        if len(self._tallies) == 1:
+            return self._tallies[0]
         total = self._blank()
         for tally in self._tallies:
             total.merge(tally)
@@ -132,7 +140,10 @@ class TensorComparison:
             return total.ulp * 2.0 ** _FORMATS[self._precision][0]
         if self._kind != "float" or not total.worst:
             return total.worst
-        return total.worst / total.expected.peak * _INT8_LARGEST if total.expected.peak else math.inf
+        # A grid that reached masked places would have one step for all others.
+        peak = total.unmasked.expected.peak if total.fill else 0.0
+        peak = peak or total.expected.peak
+        return total.worst / peak * _INT8_LARGEST if peak else math.inf
 
 
 def compare_tensors(

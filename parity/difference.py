@@ -68,7 +68,8 @@ class TensorDifference:
         Cosine similarity; NaN where one side is all zero. Of masked places as ``sqnr_db``.
     max_ulp
         The largest ``|a - e|`` in units of the last place of the judged precision at ``|e|``. For int8, which has no
-        exponent: in steps of ``max |e| / 127``. For integer and boolean tensors: in whole numbers.
+        exponent: in steps of ``max |e| / 127``, the maximum being of places that are not masked. For integer and
+        boolean tensors: in whole numbers.
     first_nonfinite
         The first element counted in ``nonfinite_mismatch_count``, with NaN as its difference.
     octaves

@@ -134,6 +134,17 @@ class Tally:
         """The largest relative error so far."""
         return self.worst_relative.difference if self.worst_relative else 0.0
 
+    @property
+    def fill(self) -> frozenset[int]:
+        """The levels of values that fill masked places, known when all values were seen."""
+        return fill_levels({level: pairs.expected for level, pairs in self.pairs.items()})
+
+    @property
+    def unmasked(self) -> PairTally:
+        """The sums without values that fill masked places."""
+        fill = self.fill
+        return PairTally.of(pairs for level, pairs in self.pairs.items() if level not in fill)
+
     def level(self, level: int) -> PairTally:
         """Return the tally of a level, which is begun where it is not there."""
         return self.pairs.setdefault(level, PairTally())
@@ -167,8 +178,7 @@ class Tally:
 
     def difference(self, max_ulp: float) -> TensorDifference:
         """Return the figures of everything counted."""
-        whole, fill = PairTally.of(self.pairs.values()), fill_levels({at: p.expected for at, p in self.pairs.items()})
-        rest = PairTally.of(pairs for level, pairs in self.pairs.items() if level not in fill)
+        whole, rest = PairTally.of(self.pairs.values()), self.unmasked
         count = whole.expected.finite_count
         p50, p99, p999 = self._percentiles()
         return TensorDifference(
@@ -192,7 +202,7 @@ class Tally:
             expected=self.expected.side(),
             first_nonfinite=self.first_nonfinite,
             octaves=self.histogram.octaves() if self.histogram is not None else (),
-            fill_count=sum(self.pairs[level].expected.finite_count for level in fill),
+            fill_count=sum(self.pairs[level].expected.finite_count for level in self.fill),
         )
 
 

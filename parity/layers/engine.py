@@ -196,7 +196,7 @@ class _Watch:
                         self._measured[name].update(expected[name], actual[name])
         asked = self._observed.tolerances
         return {
-            name: asked.get(name, default_tolerance(precision, dtype)).absolute(whole[name].result().expected.rms)
+            name: asked.get(name, default_tolerance(precision, dtype)).absolute(whole[name].scale)
             for name, dtype in filled.items()
         }
 

@@ -81,6 +81,24 @@ def test_an_output_of_int8_is_not_within_its_sqnr_by_its_fill_values_alone() -> 
     ]
 
 
+def test_steps_of_int8_are_those_of_the_places_that_are_not_masked() -> None:
+    expected, mask = masked(-1e9)
+    actual = np.where(mask, expected, expected + np.float32(0.25))
+    found = measure(actual, expected, precision=Precision.INT8)
+    bare = measure(actual[~mask], expected[~mask], precision=Precision.INT8)
+    assert found.max_ulp == pytest.approx(bare.max_ulp, rel=1e-6)
+    assert found.max_ulp > 5
+
+
+@pytest.mark.parametrize("count", [100, 9 * BLOCK_SIZE], ids=["one thread", "two threads"])
+def test_the_scale_of_what_was_compared_leaves_fill_values_out(count: int) -> None:
+    expected, _ = masked(LOWEST, count)
+    compared = TensorComparison(LOOSE, Precision.FP16)
+    compared.update(expected, expected)
+    assert compared.scale == pytest.approx(reference_rms([expected]), rel=1e-12)
+    assert compared.scale < 2
+
+
 def test_large_values_that_vary_are_no_fill() -> None:
     expected = np.concatenate([normal(100), 1e9 * (1 + np.abs(normal(100, 3)))]).astype(np.float32)
     found = measure(expected * np.float32(1.001), expected)

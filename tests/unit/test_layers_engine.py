@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from parity.backends.engine import EngineFile, EngineRequest, OnnxSource
 from parity.backends.tensorrt.backend import TensorRTBackend
 from parity.build_options import BuildOptions, Quantization, ShapeProfile
 from parity.errors import ModelError
 from parity.layer_table import Role, Validity
-from parity.layers.engine import OBSERVED_BY, Limits, ObservedEngine, observe_engine
+from parity.layers import engine
+from parity.layers.engine import OBSERVED_BY, Limits, ObservedEngine, observe_engine, show
 from parity.layers.validity import ALLOWED_DB
 from parity.options import PrecisionOptions
 from parity.precision import forecast
@@ -353,3 +355,17 @@ def test_layers_that_showing_tensors_changed_are_counted_and_one_is_named() -> N
     assert report.notes == (
         "with 7 tensors shown the engine has 8 layers for 8; 1 of the plain one's are not in it, among them 'conv1'",
     )
+
+
+def test_values_that_fill_masked_places_do_not_widen_what_two_engines_are_held_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, held = onnx.ModelProto(), []
+    model.CopyFrom(network())
+    model.graph.node[-1].output[0] = "bare"
+    model.graph.node.append(node("Where", ["mask", "bare", "fill"], ["y"], "where"))
+    constants = {"mask": np.arange(SIZE) < SIZE // 2, "fill": np.float32(-1e9)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items())
+    monkeypatch.setattr(engine, "show", lambda task, *rest: held.append(task.tolerances) or show(task, *rest))
+    observe(model, request=request_for(model, Precision.FP32))
+    assert held[0]["y"].atol < 1e-4
