@@ -10,7 +10,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from parity.environment import onnxruntime_conflict, package_versions
+from parity.environment import naming_advice, onnxruntime_conflict, package_versions
 from parity.errors import ParityError
 from parity.options import Provider, SessionOptions
 
@@ -74,6 +74,7 @@ def examine(reports: Path, interpreters: Sequence[str] = ()) -> Iterator[Finding
     yield from _onnxruntime()
     yield from _gpus()
     yield from _tensorrt(interpreters)
+    yield from _names()
     yield _cache(cache_folder())
     yield _folder("reports folder", reports)
 
@@ -84,6 +85,11 @@ def _python() -> Finding:
         return Finding(State.GOOD, "python", version)
     oldest = ".".join(map(str, _OLDEST_PYTHON))
     return Finding(State.BAD, "python", f"{version}; make a virtual environment with Python {oldest} or later")
+
+
+def _names() -> Iterator[Finding]:
+    if advice := naming_advice():
+        yield Finding(State.NOT_NEEDED, "file names", f"{advice}; needed where a case names a file in other letters")
 
 
 def _package(alternatives: tuple[str, ...]) -> Finding:

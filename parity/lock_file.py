@@ -15,7 +15,7 @@ _NO_LOCK_THERE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSYS)
 
 
 def take_lock(file: Path, wait_s: float = -1.0) -> BaseFileLock:
-    """Take a lock by its file, in a folder that is made where it is missing.
+    """Take a lock by its file, in a folder that is made where it is missing; ``release`` gives it back.
 
     Parameters
     ----------

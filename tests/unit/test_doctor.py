@@ -102,3 +102,13 @@ def test_the_cache_tells_what_it_holds(tmp_path: Path, monkeypatch: pytest.Monke
     found = doctor._cache(tmp_path)
     assert found.state is State.GOOD
     assert "holds 0.05 GiB; engines may take 3 GiB" in found.detail
+
+
+def test_a_locale_that_cannot_name_every_file_is_told_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor._names()) == []
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    [finding] = doctor._names()
+    assert finding.state is State.NOT_NEEDED
+    assert finding.detail.startswith(
+        "this Python takes names of files as iso8859-1, as the locale says: set PYTHONUTF8"
+    )

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import pytest
 
 from parity.history.file import locked
 from parity.lock_file import take_lock, take_lock_or_other
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def held(lock: filelock.BaseFileLock) -> Iterator[None]:
+    """Give a lock that was taken back behind the block; as a context manager it would take itself once more."""
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> None:
@@ -26,9 +40,9 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> 
 
 def test_the_folder_of_a_lock_is_made_and_a_second_waits_no_longer_than_asked(tmp_path: Path) -> None:
     file = tmp_path / "new" / "a.lock"
-    with take_lock(file), pytest.raises(filelock.Timeout):
+    with held(take_lock(file)), pytest.raises(filelock.Timeout):
         take_lock(file, 0.01)
-    with take_lock(file, 0.01):
+    with held(take_lock(file, 0.01)):
         pass
 
 
@@ -50,7 +64,7 @@ def test_where_no_lock_can_be_made_one_in_the_temporary_folder_stands_for_it(
     other.mkdir()
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(other))
     _refuse(monkeypatch, own, error)
-    with take_lock_or_other(own / "a.lock"):
+    with held(take_lock_or_other(own / "a.lock")):
         assert [path.name.rpartition("-")[2] for path in other.iterdir()] == ["a.lock"]
         with pytest.raises(filelock.Timeout):
             take_lock_or_other(own / "a.lock", 0.01)
@@ -68,5 +82,5 @@ def test_a_history_whose_lock_cannot_be_made_is_left_to_sqlite(tmp_path: Path) -
         pass
     with locked(tmp_path / "new" / "runs.db"), pytest.raises(filelock.Timeout):
         take_lock(tmp_path / "new" / "runs.db.lock", 0.01)
-    with take_lock(tmp_path / "new" / "runs.db.lock", 0.01):
+    with held(take_lock(tmp_path / "new" / "runs.db.lock", 0.01)):
         pass
