@@ -34,16 +34,17 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
             yield from all_nodes(subgraph)
 
 
-def drawing_nodes(graph: GraphProto) -> list[NodeProto]:
+def drawing_nodes(model: ModelProto) -> list[NodeProto]:
     """Return the nodes that draw random numbers, anew in each run: a Dropout does in training mode."""
+    graph = inline_functions(model).graph
     return [node for node in all_nodes(graph) if node.op_type in DRAWING or _drops(node, graph)]
 
 
-def training_nodes(graph: GraphProto) -> list[NodeProto]:
+def training_nodes(model: ModelProto) -> list[NodeProto]:
     """Return the batch normalisations that use each batch's own mean and variance."""
     return [
         node
-        for node in all_nodes(graph)
+        for node in all_nodes(inline_functions(model).graph)
         if node.op_type == "BatchNormalization"
         and any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
     ]

@@ -41,7 +41,7 @@ def doubt_of(prepared: PreparedCase, *, is_engine: bool) -> str:
         return _ONE_VALUE
     if prepared.drawing:
         return _DRAWING.format(", ".join(prepared.drawing))
-    training = [] if is_engine else training_nodes(prepared.model.graph)
+    training = [] if is_engine else training_nodes(prepared.model)
     if not training:
         return ""
     others = f" and {len(training) - 1} more" if len(training) > 1 else ""
@@ -53,7 +53,7 @@ def what_draws(model: ModelProto, feed: Mapping[str, np.ndarray]) -> tuple[str, 
 
     A new session draws what the last one drew, so that a model agrees with itself there.
     """
-    names = tuple(dict.fromkeys(node.op_type for node in drawing_nodes(model.graph)))
+    names = tuple(dict.fromkeys(node.op_type for node in drawing_nodes(model)))
     if not names:
         return ()
     try:

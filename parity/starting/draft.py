@@ -211,12 +211,11 @@ def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
 
 def _left_in_training(facts: ModelFacts) -> tuple[str, ...]:
     """Return warnings of what no engine repeats: random numbers, and statistics of each batch."""
-    graph = facts.model.graph
     warnings = []
-    if drawing := drawing_nodes(graph):
+    if drawing := drawing_nodes(facts.model):
         names = ", ".join(dict.fromkeys(node.op_type for node in drawing))
         warnings.append(_DRAWS.format(names))
-    if training := training_nodes(graph):
+    if training := training_nodes(facts.model):
         warnings.append(_TRAINS.format(len(training)))
     return tuple(warnings)
 

@@ -75,7 +75,7 @@ def normalising(training: int) -> ModelProto:
 
 @pytest.mark.parametrize("model", [noisy(1.0), dropping(), dropping(is_node=True)], ids=["noise", "dropout", "node"])
 def test_what_draws_is_found_by_two_runs_of_one_feed(model: ModelProto) -> None:
-    assert drawing_nodes(model.graph)
+    assert drawing_nodes(model)
     assert what_draws(model, FEED) in {("RandomNormalLike",), ("Dropout",)}
 
 
@@ -85,9 +85,18 @@ def test_what_draws_is_found_by_two_runs_of_one_feed(model: ModelProto) -> None:
     ids=["mode false", "no mode", "ratio 0", "normalisation"],
 )
 def test_what_draws_nothing_is_not_run_for_it(model: ModelProto) -> None:
-    assert not drawing_nodes(model.graph)
-    assert not training_nodes(model.graph)
+    assert not drawing_nodes(model)
+    assert not training_nodes(model)
     assert what_draws(model, {}) == ()
+
+
+def test_what_draws_inside_of_a_local_function_is_found() -> None:
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    model = model_of(helper.make_node("Noise", ["x"], ["y"], "call", domain="own"))
+    model.opset_import.append(imports[1])
+    body = [helper.make_node("RandomNormalLike", ["a"], ["b"], "draw")]
+    model.functions.append(helper.make_function("own", "Noise", ["a"], ["b"], body, imports[:1]))
+    assert what_draws(model, FEED) == ("RandomNormalLike",)
 
 
 def test_noise_that_changes_nothing_is_no_reason_to_doubt() -> None:

@@ -45,7 +45,7 @@ def find(evidence: Evidence) -> tuple[Diagnosis, ...]:
     found = worst_db({one.output: _level_db(one.difference) for one in compared if one.difference})
     if math.isnan(spread) or spread > _SOUND_DB or found < spread - _ALIKE_DB:
         return ()
-    drawing, training = drawing_nodes(evidence.model.graph), training_nodes(evidence.model.graph)
+    drawing, training = drawing_nodes(evidence.model), training_nodes(evidence.model)
     rows = RowFacts(evidence.layers).sources if evidence.options.precision is Precision.FP32 else ()
     at = [f"{row.layer} ({', '.join(row.operators)}) is left with {decibels(row.inherited.sqnr_db)}" for row in rows]
     title, remedy = "The reference is as far from itself as the variant is from it", _REMEDY
