@@ -67,12 +67,18 @@ class ModelFacts:
         return (self.nodes[name] for name in names if name in self.nodes)
 
     def with_inner(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return names of nodes, once each, with those of the nodes in the graphs inside of them."""
+        """Return names of nodes, once each, with those of the nodes in the graphs inside of them; to be kept.
+
+        Constants are left out: a precision makes initializers of them, so that no keep-list may name them.
+        """
         found: dict[str, None] = {}
         for node in self.named(names):
+            if constant_tensor(node) is not None:
+                continue
             found[node.name] = None
             for graph in subgraphs(node):
-                found.update(dict.fromkeys(inner.name for inner in all_nodes(graph)))
+                inside = (inner.name for inner in all_nodes(graph) if constant_tensor(inner) is None)
+                found.update(dict.fromkeys(inside))
         return tuple(found)
 
     def constant_inputs(self, names: Iterable[str]) -> dict[str, np.ndarray]:

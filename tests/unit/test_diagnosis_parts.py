@@ -175,6 +175,14 @@ def test_keeping_a_loop_keeps_the_nodes_inside_of_it() -> None:
     assert ModelFacts(model).with_inner(["loop", "gone"]) == ("loop", "inner", "still")
 
 
+def test_constants_are_never_kept_because_a_precision_makes_initializers_of_them() -> None:
+    nodes = [
+        node("Constant", [], ["held"], "constant", value_floats=[1.0, 2.0]),
+        node("Add", ["x", "held"], ["y"], "add"),
+    ]
+    assert ModelFacts(model_of(nodes, ["x"], ["y"])).with_inner(["constant", "add"]) == ("add",)
+
+
 def test_constants_are_read_from_initializers_and_from_constant_nodes() -> None:
     nodes = [
         node("Constant", [], ["held"], "constant", value_floats=[1.0, 2.0]),
