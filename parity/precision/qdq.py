@@ -168,6 +168,12 @@ class _Quantizer:
 
     def _weight(self, tensor: TensorProto, axis: int) -> list[NodeProto]:
         values = numpy_helper.to_array(tensor).astype(np.float64)
+        lost = int(np.count_nonzero(~np.isfinite(values)))
+        if lost:
+            raise PrecisionError(
+                f"weights {tensor.name!r}: {lost} of {values.size} are NaN or infinite: they have no scale; "
+                "export the model from sound weights"
+            )
         rest = tuple(i for i in range(values.ndim) if i != axis)
         largest = np.max(np.abs(values), axis=rest)
         steps = np.where(largest > 0, largest, 1.0) / self.form.largest

@@ -200,3 +200,13 @@ def test_a_model_without_float32_products_is_an_error(elem_type):
     model = model_of([node(op, inputs, ["y"], "n")], [value("x", 2, elem_type)], [value("y", 2, elem_type)])
     with pytest.raises(PrecisionError, match="no node would be quantized"):
         quantize(model, {}, INT8, frozenset())
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_hold_no_numbers_have_no_scale_and_are_named(form, value) -> None:
+    weights = noise(4, 3)
+    weights[1, 2] = value
+    model = model_of([node("MatMul", ["x", "w"], ["y"], "product")], ["x"], ["y"], {"w": weights})
+    with pytest.raises(PrecisionError, match=r"weights 'w': 1 of 12 are NaN or infinite"):
+        quantized(model, {"x": 1.0}, form)
