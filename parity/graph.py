@@ -110,12 +110,25 @@ def _read_proto(path: Path) -> ModelProto:
     try:
         model.ParseFromString(content)
     except DecodeError as error:
-        raise ModelError(f"{path}: is not an ONNX model, or is truncated ({error}); export it again") from error
+        known = _known_kind(content)
+        found = f" but {known}" if known else f", or is truncated ({error}); export it again"
+        raise ModelError(f"{path}: is not an ONNX model{found}") from error
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path}: holds no graph or no opset; expected an ONNX model, export it again")
     if not model.graph.output:
         raise ModelError(f"{path}: has no output, so nothing can be judged; export it with the outputs to compare")
     return model
+
+
+def _known_kind(content: bytes) -> str:
+    """Return what stands in a model's place, with what to do; empty where it is nothing usual."""
+    start = content[:64].lstrip().lower()
+    kinds = {
+        b"version https://git-lfs": "a pointer of Git LFS; run: git lfs pull",
+        b"<": "a web page, as a failed download leaves it; download it again",
+        b"pk\x03\x04": "a zip archive, as torch.save writes it; export the model to ONNX, or unpack it",
+    }
+    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), "")
 
 
 def _check_external_data(model: ModelProto, path: Path) -> None:

@@ -94,3 +94,28 @@ def test_weights_in_a_file_that_no_file_can_be_called_are_told(tmp_path: Path) -
         load_model(tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="is no name of a file here"):
         load_model(tmp_path / "a\0b.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 12\n",
+            "a pointer of Git LFS; run: git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html><html></html>", "a web page"),
+        (b"PK\x03\x04\x00\x00", "a zip archive, as torch.save writes it"),
+    ],
+    ids=["git lfs", "html", "zip"],
+)
+def test_what_often_stands_in_a_models_place_is_told(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=rf"model\.onnx: is not an ONNX model but {told}"):
+        load_model(tmp_path / "model.onnx")
+
+
+def test_a_model_that_was_cut_off_is_told_to_be_truncated(tmp_path: Path) -> None:
+    file = write_model(tmp_path, [RELU, EXP])
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ModelError, match="is not an ONNX model, or is truncated"):
+        load_model(file)
