@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -194,11 +194,14 @@ def _cache(folder: Path) -> Finding:
     """Say how much the cache holds; it makes room for itself."""
     found = _read_only(folder) or _folder("cache folder", folder)
     if found.state is State.BAD:
-        return found
+        return replace(found, detail=f"{found.detail}, or name another folder by PARITY_CACHE_DIR")
     from parity.backends.tensorrt.cache import cache_limit_bytes
 
     held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    limit_gib = cache_limit_bytes() / 2**30
+    try:
+        limit_gib = cache_limit_bytes() / 2**30
+    except ParityError as error:
+        return Finding(State.BAD, found.subject, str(error))
     room = f"holds {held / 2**30:.2f} GiB; engines may take {limit_gib:g} GiB (PARITY_CACHE_LIMIT_GIB)"
     return Finding(State.GOOD, found.subject, f"{found.detail}, {room}")
 

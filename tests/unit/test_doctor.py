@@ -112,3 +112,17 @@ def test_a_locale_that_cannot_name_every_file_is_told_with_what_to_set(monkeypat
     assert finding.detail.startswith(
         "this Python takes names of files as iso8859-1, as the locale says: set PYTHONUTF8"
     )
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = doctor._cache(tmp_path / "file" / "cache")
+    assert found.state is State.BAD
+    assert found.detail.endswith("or name another folder by PARITY_CACHE_DIR")
+
+
+def test_a_limit_that_is_no_number_is_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARITY_CACHE_LIMIT_GIB", "much")
+    found = doctor._cache(tmp_path)
+    assert (found.state, found.subject) == (State.BAD, "cache folder")
+    assert "PARITY_CACHE_LIMIT_GIB: is 'much'" in found.detail
