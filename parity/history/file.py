@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
@@ -74,11 +75,16 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
         It is missing, or it is of a newer release or of another program.
     """
     if not file.is_file():
-        raise HistoryError(f"{file}: is no file; expected a history that parity run --history {file.name} has written")
+        raise HistoryError(f"{file}: is no file; expected a history, as parity run --history {_shown(file)} writes it")
     with _told(file), closing(_connect(file, _reading_mode(file))) as connection:
         if _require_known(connection, file) == 0:
-            raise HistoryError(f"{file}: is empty; parity run --history {file.name} appends a run")
+            raise HistoryError(f"{file}: is empty; parity run --history {_shown(file)} appends a run")
         yield connection
+
+
+def _shown(file: Path) -> str:
+    """Return a path as a command has it."""
+    return shlex.quote(str(file))
 
 
 @contextmanager

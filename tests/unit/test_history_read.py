@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -177,7 +178,9 @@ def test_the_newest_runs_are_shown(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_a_damaged_one_and_an_empty_one_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="is no file"):
+    with pytest.raises(
+        HistoryError, match=rf"is no file; .* parity run --history {re.escape(str(tmp_path))}/none\.db "
+    ):
         read_history(tmp_path / "none.db", Asked("shapes"))
     (tmp_path / "bad.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(HistoryError, match=r"is damaged .*sets it aside"):
