@@ -127,7 +127,14 @@ def _check_outputs(settings: DecodeSettings, interface: ModelInterface, context:
     try:
         find_roles(settings, shapes)
     except DecodeError as error:
-        context.tell("decode.name", str(error))
+        # How long an open axis is shows in a run alone, which tells of a misfit then.
+        if not _has_open_axis(shapes):
+            context.tell("decode.name", str(error))
+
+
+def _has_open_axis(shapes: Shapes) -> bool:
+    """Whether an axis behind the batch is open."""
+    return any(isinstance(size, str) for shape in shapes.values() for size in shape[1:])
 
 
 def check_left_to_decoding(

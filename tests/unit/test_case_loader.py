@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from parity.case.loader import find_cases, load_case
 from parity.case.model import (
@@ -228,3 +229,23 @@ def test_the_json_schema_describes_every_key_and_names_the_required_ones() -> No
     ]
     assert undescribed == []
     assert set(schema["properties"]) == set(CaseTable.model_fields)
+
+
+@pytest.mark.parametrize(("places", "is_refused"), [("places", False), (3, True)], ids=["open", "too few"])
+def test_a_decoder_is_refused_by_lengths_that_the_model_says_not_by_open_ones(
+    places: str | int, is_refused: bool, tmp_path: Path
+) -> None:
+    value = helper.make_tensor_value_info
+    images, rows = value("x", TensorProto.FLOAT, [1, 3, 8, 8]), value("y", TensorProto.FLOAT, [1, places, places])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "head", [images], [rows])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    write_case(
+        tmp_path,
+        'model = "model.onnx"\n[inputs]\nkind = "random"\nseed = 1\ncount = 1\n[decode]\nname = "yolov8"\n',
+        model,
+    )
+    if is_refused:
+        with pytest.raises(CaseError, match=r"decode\.name: decoder 'yolov8': found y \(1, 3, 3\)"):
+            load_case(tmp_path)
+    else:
+        assert load_case(tmp_path).decoding is not None
