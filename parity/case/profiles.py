@@ -44,8 +44,16 @@ def build_profile(
             profiles[name] = profile
             if interface is not None:
                 _check_shapes(path, profile, inputs[name], mistakes)
-                _check_batch(path, profile, inputs[name], batch_size, mistakes)
+    fixed = {profile.min[0] for profile in profiles.values() if _is_fixed(profile)}
+    for name, profile in profiles.items():
+        # First axes that are fixed to several sizes are no batch, such as a sequence's length before it.
+        if interface is not None and not (_is_fixed(profile) and len(fixed) > 1):
+            _check_batch(join_path(*where, name), profile, inputs[name], batch_size, mistakes)
     return profiles
+
+
+def _is_fixed(profile: ShapeProfile) -> bool:
+    return bool(profile.min) and profile.min[:1] == profile.max[:1]
 
 
 def _check_shapes(path: str, profile: ShapeProfile, info: TensorInfo, mistakes: Mistakes) -> None:

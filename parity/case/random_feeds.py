@@ -69,10 +69,11 @@ def _size(source: RandomSource, info: TensorInfo, axis: int, batch_size: int) ->
     dim = info.shape[axis]
     if isinstance(dim, int):
         return dim
-    if axis == 0:
+    profile = source.profiles.get(info.name)
+    if axis == 0 and (profile is None or profile.min[0] != profile.max[0]):
         return batch_size
-    if info.name not in source.profiles:
+    if profile is None:
         raise FeedError(
             f"input {info}: axis {axis} is dynamic and has no size; give [shapes.{info.name}] with min, opt and max"
         )
-    return source.profiles[info.name].opt[axis]
+    return profile.opt[axis]

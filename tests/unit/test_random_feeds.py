@@ -76,3 +76,11 @@ def test_random_inputs_beyond_memory_are_told() -> None:
     interface = ModelInterface((TensorInfo("x", "float32", (10**7, 10**9)),), ())
     with pytest.raises(FeedError, match=r"x: float32 \(10000000, 1000000000\): do not fit into memory"):
         next(iter(open_feeds(RandomSource(seed=1, count=1), interface, 1)))
+
+
+@pytest.mark.parametrize(("least", "rows"), [(1, 2), (8, 8)], ids=["the batch", "a length that its profile fixes"])
+def test_a_first_axis_that_its_profile_fixes_is_no_batch(least: int, rows: int) -> None:
+    interface = interface_of(TensorInfo("x", "float32", ("length", 3)))
+    source = RandomSource(0, 1, {}, {"x": ShapeProfile((least, 3), (8, 3), (8, 3))})
+    (feed,) = open_feeds(source, interface, 2)
+    assert feed.tensors["x"].shape == (rows, 3)
