@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
+from parity.graph import is_quantized
 from parity.report.figures import one_line
 from parity.starting.facts import is_like_image, with_batch
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from parity.preprocess import Step
     from parity.starting.draft import Draft
+    from parity.starting.facts import Shapes
     from parity.starting.proposals import Proposal, Proposed
 
 _WIDTH = 116
@@ -27,6 +29,7 @@ _RANDOM_FEEDS = 4
 _LARGE_FEED = 2**24
 """Elements of a feed above which one has to do: four of 8192 x 8192 pixels took more than four minutes."""
 _SEED, _CALIBRATION_SEED = 1, 2
+_LABELS_REASON = "the model gives labels without scores, so one changes whole where rounding swaps two near scores"
 _SORTED_REASON = "the model sorts its rows by score, so two change places where rounding swaps their scores"
 
 
@@ -50,7 +53,7 @@ def case_text(draft: Draft, paths: Paths, proposed: Proposed | None = None) -> s
     _inputs(document, draft, paths)
     _shapes(document, draft)
     _decode(document, draft, paths)
-    _variants(document, draft)
+    _variants(document, draft, paths)
     _tolerances(document, draft, proposed)
     text: str = tomlkit.dumps(document)
     return text
@@ -74,11 +77,26 @@ def _head(document: TOMLDocument, draft: Draft, paths: Paths) -> None:
         *(f"Warning: {warning}." for warning in draft.warnings),
     )
     document.add(tomlkit.nl())
-    document["description"] = f"{draft.facts.path.name}, as parity init found it."
+    document["description"] = f"{draft.facts.path.name}, as parity init found it{_how_begun(draft)}."
     document["model"] = paths.model
+    if len(draft.facts.open_rows) > 1:
+        return
     if draft.facts.has_open_batch:
         _say(document, f"{_rows(draft)} in one feed; the model's batch is open, so any number goes.")
         document["batch_size"] = draft.batch_size
+    elif draft.facts.open_rows == {draft.batch_size} and draft.batch_size > 1:
+        _say(document, "How long the first axis is where it is open.")
+        document["batch_size"] = draft.batch_size
+
+
+def _how_begun(draft: Draft) -> str:
+    """Return what a report, which shows the description, has to say of inputs that are not as meant.
+
+    It stays true when somebody mends them later.
+    """
+    if draft.recipe is None:
+        return "; it began with random inputs"
+    return "" if draft.is_fed_as_meant else "; it began with a placeholder for preprocessing"
 
 
 def _rows(draft: Draft) -> str:
@@ -101,7 +119,7 @@ def _random_inputs(draft: Draft, seed: int) -> Table:
         _say(table, f"{_asked_for(draft)} Random numbers stand here: they show what the arithmetic does to noise.")
     table["kind"] = "random"
     table["seed"] = seed
-    elements = sum(math.prod(shape) for shape in with_batch(draft.facts, draft.batch_size).values())
+    elements = sum(math.prod(shape) for shape in _sizes(draft, draft.batch_size).values())
     table["count"] = _RANDOM_FEEDS if elements <= _LARGE_FEED else 1
     ranges = {info.name: _range(0, 1) for info in draft.facts.interface.inputs if is_like_image(info)}
     if ranges:
@@ -110,6 +128,12 @@ def _random_inputs(draft: Draft, seed: int) -> Table:
             tensors[name] = bounds
         table["tensors"] = tensors
     return table
+
+
+def _sizes(draft: Draft, batch: int) -> Shapes:
+    """Return the shape of every input with a batch; as they are where first axes differ, so that none is the batch."""
+    facts = draft.facts
+    return facts.sizes if len(facts.open_rows) > 1 else with_batch(facts, batch)
 
 
 def _asked_for(draft: Draft) -> str:
@@ -163,7 +187,7 @@ def _shapes(document: TOMLDocument, draft: Draft) -> None:
     if not open_inputs:
         return
     shapes = tomlkit.table(is_super_table=True)
-    least, best, most = (with_batch(draft.facts, batch) for batch in (1, draft.batch_size, 2 * draft.batch_size))
+    least, best, most = (_sizes(draft, batch) for batch in (1, draft.batch_size, 2 * draft.batch_size))
     for info in open_inputs:
         table = tomlkit.table()
         _say(table, "The optimization profile of engines: which shapes they have to take.")
@@ -214,12 +238,12 @@ def _say_table(document: TOMLDocument, draft: Draft, table: Table) -> None:
         document.add(tomlkit.comment(line.removeprefix("# ")))
 
 
-def _variants(document: TOMLDocument, draft: Draft) -> None:
+def _variants(document: TOMLDocument, draft: Draft, paths: Paths) -> None:
     if draft.left_out:
         document.add(tomlkit.nl())
         _say(document, *(f"No {name}: {why}." for name, why in draft.left_out.items()))
     variants = tomlkit.table(is_super_table=True)
-    for name, settings in _chosen_variants(draft).items():
+    for name, settings in _chosen_variants(draft, paths).items():
         table = tomlkit.table()
         for key, value in settings.items():
             table[key] = value
@@ -227,13 +251,15 @@ def _variants(document: TOMLDocument, draft: Draft) -> None:
     document["variants"] = variants
 
 
-def _chosen_variants(draft: Draft) -> Mapping[str, Mapping[str, str]]:
+def _chosen_variants(draft: Draft, paths: Paths) -> Mapping[str, Mapping[str, str]]:
     """Return the variants of a first case: bf16, tf32 and fp8 are a table more each."""
     # A half model is its own fp16 variant only where it keeps half inputs and outputs.
     half = {"precision": "fp16", "io_precision": "fp16"} if draft.facts.is_half else {"precision": "fp16"}
     chosen = {"fp32": {"precision": "fp32"}, "fp16": half}
     calibrates = draft.split is None or bool(draft.split.calibrating)
-    if calibrates:
+    if is_quantized(draft.facts.model):
+        chosen["int8"] = {"precision": "int8", "model": paths.model}
+    elif calibrates:
         chosen["int8"] = {"precision": "int8"}
     return {name: settings for name, settings in chosen.items() if name not in draft.left_out}
 
@@ -258,9 +284,10 @@ def _tolerances(document: TOMLDocument, draft: Draft, proposed: Proposed | None)
 
 
 def _entries(draft: Draft, proposed: Proposed | None) -> Iterator[Mapping[str, Any]]:
-    if draft.decodes and draft.decoder is not None and draft.decoder.value.is_sorted:
+    if draft.decodes and draft.decoder is not None and draft.decoder.value.is_chosen:
+        reason = _SORTED_REASON if draft.decoder.value.is_sorted else _LABELS_REASON
         for output in draft.decoder.value.read:
-            yield {"output": output, "judged": "decoded", "reason": _SORTED_REASON}
+            yield {"output": output, "judged": "decoded", "reason": reason}
     yield from (_entry(proposal) for proposal in (proposed.entries if proposed is not None else ()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 _NAMED = 200.0
 """The odds of a decoder that the model's own metadata names."""
 _NO_IMAGES = 0.1
+_CALLED_OTHERWISE = 0.05
+_OTHER_THINGS = re.compile(
+    r"(?<![a-z])(heatmaps?|depth|disparity|embeds?|embeddings?|hidden_states?)(?![a-z])", re.IGNORECASE
+)
+"""What names of outputs say that no decoder here reads."""
 _SMALLEST_DOUBT = 1e-9
 
 SORTED_FAMILIES = frozenset(
@@ -45,17 +51,25 @@ class Reading:
         The settings that differ from the decoder's defaults, as a case file has them.
     read
         The outputs that it reads, as tolerances name them: ``*`` for all of the model's.
+    are_labels
+        Whether the one output holds labels, each the largest of scores that the model does not give.
     """
 
     family: str
     settings: DecodeSettings | None
     given: Mapping[str, Any]
     read: tuple[str, ...] = ("*",)
+    are_labels: bool = False
 
     @property
     def is_sorted(self) -> bool:
         """Whether rows may change places."""
         return self.family in SORTED_FAMILIES
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether rounding swaps whole values where two scores are near each other: compared one by one they miss."""
+        return self.is_sorted or self.are_labels
 
 
 def rank_decoders(
@@ -96,10 +110,16 @@ def _judged(
     settings, question = _settings(family, fit, seen.settings, parts, metadata)
     # Layouts are those of models that take images: anything gives a row of numbers.
     strange = (Mark(_NO_IMAGES, "no input takes images"),) if size is None else ()
-    marks = (*strange, *_named(family, metadata), *seen.marks)
+    marks = (*strange, *_named(family, metadata), *_called(fit), *seen.marks)
     sentences = (fit.reason, *(mark.sentence for mark in marks))
     read = tuple(fit.outputs.values())
-    reading = Reading(family, _validated(family, settings), settings, read if outputs[0].keys() - set(read) else ("*",))
+    reading = Reading(
+        family=family,
+        settings=_validated(family, settings),
+        given=settings,
+        read=read if outputs[0].keys() - set(read) else ("*",),
+        are_labels=family == "segmentation" and parts["map"].dtype.kind in "iu",
+    )
     return Guess(reading, updated(min(fit.certainty, 0.99), marks), sentences, question)
 
 
@@ -119,6 +139,11 @@ def _named(family: str, metadata: Metadata | None) -> tuple[Mark, ...]:
     if family in metadata.families:
         return (Mark(_NAMED, f"its metadata names the task {metadata.task}"),)
     return (Mark(1 / _NAMED, f"its metadata names another task, {metadata.task}"),)
+
+
+def _called(fit: Fit) -> tuple[Mark, ...]:
+    other = next((name for name in fit.outputs.values() if _OTHER_THINGS.search(name)), None)
+    return (Mark(_CALLED_OTHERWISE, f"the output is called {other}"),) if other is not None else ()
 
 
 def _settings(

@@ -14,8 +14,8 @@ from parity.case.feeds import told_apart
 from parity.case.model import Annotations, Case, Decoding, ImageSource, Reference
 from parity.decoded import Task
 from parity.errors import BackendError, FeedError
+from parity.graph import is_quantized
 from parity.options import SessionOptions
-from parity.precision.names import drawing_nodes, training_nodes
 from parity.starting.bench import Bench
 from parity.starting.classes import class_count, name_classes
 from parity.starting.decoders import Reading, rank_decoders
@@ -25,6 +25,8 @@ from parity.starting.photos import Split, find_photos, read_photos, split_photos
 from parity.starting.ranking import MOST_IMAGES, Trials, placed_settings, rank_recipes
 from parity.starting.recipes import Recipe, usual_recipe
 from parity.starting.variants import without_work
+from parity.starting.warn import model_warnings
+from parity.tolerance import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +37,11 @@ if TYPE_CHECKING:
     from parity.case.coco import CocoFile
     from parity.detect.protocol import Truth
     from parity.starting.facts import ImageInput, ModelFacts, Shapes
-    from parity.tolerance import Precision
 
 Tell = Callable[[str], None]
 
 _LARGEST_BATCH = 8
-_BELIEVED = 0.3
+BELIEVED = 0.3
 """The certainty from which a decoder is written into the case, and not into a comment."""
 _ANNOTATED_TASKS = (Task.DETECTION, Task.CLASSIFICATION)
 _CONFIRMING = 0.5
@@ -48,15 +49,6 @@ _CONFIRMING = 0.5
 _CONFIRMED_ODDS = 30.0
 _LOOKED_AT = 8
 """Images whose outputs a decoder is guessed by."""
-_DRAWS = (
-    "the model draws random numbers ({}), so that no two runs of it agree, and neither pass nor failure says anything: "
-    "make what it draws an input, or export the model without it, after model.eval()"
-)
-_TRAINS = (
-    "BatchNormalization is in training mode ({} of the model's nodes), which normalises by the mean and variance of "
-    "each batch, and no engine does: TensorRT's parser refuses it, or takes the recorded ones; export the model after "
-    "model.eval(), with training=TrainingMode.EVAL in torch.onnx.export"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +101,13 @@ class Draft:
     def decodes(self) -> bool:
         """Whether the case decodes: the decoder is believed, knows its settings, and has images to say something of.
 
-        Rows that a model sorts are decoded without images too, because compared row by row they say nothing.
+        What a model chooses by score, sorted rows and labels, is decoded without images too: compared one by one it
+        says nothing.
         """
         decoder = self.decoder
-        if decoder is None or decoder.value.settings is None or decoder.certainty < _BELIEVED:
+        if decoder is None or decoder.value.settings is None or decoder.certainty < BELIEVED:
             return False
-        return self.split is not None or decoder.value.is_sorted
+        return self.split is not None or decoder.value.is_chosen
 
     @property
     def is_fed_as_meant(self) -> bool:
@@ -189,12 +182,18 @@ def _examine_alone(facts: ModelFacts, tell: Tell) -> Draft:
         f"made for; ranges of int8, overflow and what is decoded depend on real inputs. {_how_to_feed(facts)}"
     )
     classes = name_classes(None, facts.metadata, None)
-    batch_size, left_out, warnings = (
-        _batch_size(facts, None),
-        without_work(facts.model),
-        (warning, *_left_in_training(facts)),
-    )
-    return Draft(facts, decoders, None, None, classes, None, batch_size, None, warnings, left_out)
+    warnings = (warning, *model_warnings(facts.model))
+    left_out = _left_out(facts)
+    return Draft(facts, decoders, None, None, classes, None, _batch_size(facts, None), None, warnings, left_out)
+
+
+def _left_out(facts: ModelFacts) -> Mapping[Precision, str]:
+    # A quantized model is its own int8 variant, whatever there is left to quantize.
+    return {
+        precision: why
+        for precision, why in without_work(facts.model).items()
+        if not (is_quantized(facts.model) and precision is Precision.INT8)
+    }
 
 
 def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
@@ -209,20 +208,9 @@ def _run_random(bench: Bench) -> tuple[Mapping[str, np.ndarray], ...]:
         ) from error
 
 
-def _left_in_training(facts: ModelFacts) -> tuple[str, ...]:
-    """Return warnings of what no engine repeats: random numbers, and statistics of each batch."""
-    warnings = []
-    if drawing := drawing_nodes(facts.model):
-        names = ", ".join(dict.fromkeys(node.op_type for node in drawing))
-        warnings.append(_DRAWS.format(names))
-    if training := training_nodes(facts.model):
-        warnings.append(_TRAINS.format(len(training)))
-    return tuple(warnings)
-
-
 def _is_worth_telling(facts: ModelFacts, guess: Guess[Reading]) -> bool:
     """Whether a decoder is more than a shape by chance: models of text and sound give rows of numbers as well."""
-    return facts.image is not None or guess.certainty >= _BELIEVED
+    return facts.image is not None or guess.certainty >= BELIEVED
 
 
 def _how_to_feed(facts: ModelFacts) -> str:
@@ -235,6 +223,8 @@ def _batch_size(facts: ModelFacts, split: Split | None) -> int:
     fixed = facts.image.batch if facts.image else None
     if fixed is not None:
         return fixed
+    if split is None and len(facts.open_rows) == 1:
+        return next(iter(facts.open_rows))
     first = facts.interface.inputs[0].shape[:1]
     if first and isinstance(first[0], int):
         return first[0]
@@ -264,8 +254,8 @@ def _examine_images(bench: Bench, split: Split, annotations: Path | None, coco: 
         annotations=usable,
         batch_size=_batch_size(facts, split),
         seconds_an_image=bench.seconds_an_image(recipe.value),
-        warnings=(*warnings, *_unsure(recipe), *_left_in_training(facts)),
-        left_out=without_work(facts.model),
+        warnings=(*warnings, *_unsure(recipe), *model_warnings(facts.model)),
+        left_out=_left_out(facts),
     )
 
 
@@ -315,7 +305,7 @@ def _usable(annotations: Path | None, decoders: Sequence[Guess[Reading]]) -> tup
     if annotations is None:
         return None, ()
     settings = decoders[0].value.settings if decoders else None
-    if settings is not None and settings.task in _ANNOTATED_TASKS and decoders[0].certainty >= _BELIEVED:
+    if settings is not None and settings.task in _ANNOTATED_TASKS and decoders[0].certainty >= BELIEVED:
         return annotations, ()
     what = f"of {settings.task}" if settings is not None else "without a decoder"
     return None, (f"{annotations.name} is not used: {what} there are no figures on annotations",)
@@ -359,7 +349,7 @@ def _guess_recipe(
     image = bench.facts.image
     assert image is not None
     first = decoders[0] if decoders else None
-    if first is None or first.value.settings is None or first.certainty < _BELIEVED:
+    if first is None or first.value.settings is None or first.certainty < BELIEVED:
         usual = usual_recipe(first.value.family if first else "", image)
         why = "nothing decodes the outputs, so nothing says which preprocessing gives sense"
         return Guess(usual, 0.1, (why,), "how are its images preprocessed?")

@@ -82,6 +82,11 @@ class ModelFacts:
         return next((shape[0] for shape in self.sizes.values() if shape), 1)
 
     @property
+    def open_rows(self) -> frozenset[int]:
+        """Sizes of the first axes that are open: several where no one of them is the batch."""
+        return frozenset(self.sizes[info.name][0] for info in self.interface.inputs if _is_open(info))
+
+    @property
     def has_open_batch(self) -> bool:
         """Whether the first axis of every input is open."""
         return all(info.shape and not isinstance(info.shape[0], int) for info in self.interface.inputs)
@@ -124,6 +129,12 @@ def read_facts(path: Path, shapes: Shapes | None = None) -> ModelFacts:
 def _check_kinds(path: Path, model: ModelProto, interface: ModelInterface) -> None:
     if not interface.inputs:
         raise ModelError(f"{path}: has no input, so every run computes the same; export it with its inputs")
+    strange = next((one.name for one in model.graph.output if one.type.WhichOneof("value") != "tensor_type"), None)
+    if strange is not None:
+        raise ModelError(
+            f"{path}: output {strange!r} is a sequence, map or optional; expected tensors: export the model without it "
+            "(of skl2onnx: options={'zipmap': False})"
+        )
     values = {value.name: value.type for value in model.graph.input}
     for info in interface.inputs:
         problem = _kind_problem(values[info.name])
@@ -164,7 +175,8 @@ def _find_image(
         return None, f"the model has {len(interface.inputs)} inputs ({names}), and images fill one"
     [info] = interface.inputs
     if len(info.shape) != 4:
-        return None, f"input {info} has {len(info.shape)} axes, and images are of 4"
+        axes = "1 axis" if len(info.shape) == 1 else f"{len(info.shape)} axes"
+        return None, f"input {info} has {axes}, and images are of 4"
     if info.dtype not in _IMAGE_DTYPES:
         return None, f"input {info} is {info.dtype}, and images become {', '.join(_IMAGE_DTYPES)}"
     shape = given or info.shape

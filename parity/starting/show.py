@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from parity.report.figures import one_line
 from parity.runner.settings import relative_path
+from parity.starting.draft import BELIEVED
 from parity.tolerance import Precision
 from parity.verdict import Verdict
 
@@ -88,6 +89,10 @@ def _model_lines(draft: Draft) -> Iterator[str]:
 def _guess_lines(draft: Draft) -> Iterator[str]:
     if draft.decoder is None:
         yield "decoder: none fits the outputs; raw tensors are judged alone"
+    elif draft.decoder.certainty < BELIEVED:
+        nearest = f"{draft.decoder.value.family} ({draft.decoder.sureness})"
+        yield f"decoder: none is likely; raw tensors are judged alone; the nearest is {nearest}"
+        yield "  why: " + "; ".join(draft.decoder.evidence)
     else:
         yield f"decoder: {draft.decoder.value.family} ({draft.decoder.sureness})"
         yield "  why: " + "; ".join(draft.decoder.evidence)

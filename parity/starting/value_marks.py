@@ -20,11 +20,15 @@ Size = tuple[int, int]
 
 _FOR, _STRONGLY_FOR = 3.0, 8.0
 _AGAINST, _STRONGLY_AGAINST = 0.2, 0.05
+_RULED_OUT = 0.005
 _SHARES = 2.0
 """Boxes in pixels reach beyond this, and shares of an image do not."""
 _FULL_TURN = 2 * np.pi
 _SLACK = 0.01
 """What half precision and rounding take a probability beyond 0 and 1."""
+_LABEL_BYTES = 4
+_LEAST_EMBEDDING = 16
+"""Numbers of an image from which one length for all of them is no accident."""
 _SORTED = 0.99
 _LEAST_SIZE = 20.0
 """Widths in tensor pixels reach beyond this; logarithms of them do not."""
@@ -51,6 +55,10 @@ def look(family: str, parts: Parts, size: Size | None) -> Seen:
     values = {role: array.astype(np.float64) for role, array in parts.items() if _are_numbers(array)}
     if len(values) != len(parts) or not all(np.isfinite(array).any() for array in values.values()):
         return Seen()
+    if family != "segmentation":
+        strange = _strange(parts, size)
+        if strange is not None:
+            return Seen((strange,))
     if family in _LOOKS_AT_PIXELS:
         return _LOOKS_AT_PIXELS[family](values, size)
     return _LOOKS[family](values) if family in _LOOKS else Seen()
@@ -59,6 +67,16 @@ def look(family: str, parts: Parts, size: Size | None) -> Seen:
 def _are_numbers(array: np.ndarray) -> bool:
     """Whether an array holds numbers, of floats that NumPy does not know by itself as well, such as bfloat16."""
     return bool(array.size) and (array.dtype.kind in "fiu" or "float" in str(array.dtype))
+
+
+def _strange(parts: Parts, size: Size | None) -> Mark | None:
+    """Return what speaks against every family but those of maps; None where nothing does."""
+    # A quantized model's scores may be bytes.
+    if all(array.dtype.kind in "iu" and array.itemsize >= _LABEL_BYTES for array in parts.values()):
+        return Mark(_RULED_OUT, "all numbers are integers: labels, not boxes or scores")
+    if size is not None and any(array.shape[1:] == size for array in parts.values()):
+        return Mark(_RULED_OUT, f"{size[0]} x {size[1]} is the image's own size: a map of its pixels")
+    return None
 
 
 def _range(values: Floats) -> tuple[float, float]:
@@ -253,6 +271,8 @@ def _classification(parts: Parts) -> Seen:
         return Seen(
             (Mark(_STRONGLY_FOR if adds_up else 1.0, f"the scores {how} is in the graph"),), {"scores": "probability"}
         )
+    if scores.shape[1] >= _LEAST_EMBEDDING and np.allclose(np.linalg.norm(scores, axis=1), 1.0, atol=_SLACK):
+        return Seen((Mark(_STRONGLY_AGAINST, "each image's numbers have length 1: an embedding, no scores"),))
     return Seen((Mark(1.0, f"the scores are {_between(scores)}: logits"),))
 
 
@@ -270,12 +290,31 @@ def _counted(parts: Parts) -> Seen:
     return Seen(tuple(marks))
 
 
-def _segmentation(parts: Parts) -> Seen:
+def _segmentation(parts: Parts, size: Size | None) -> Seen:
     values: Floats = parts["map"]
-    if values.ndim == 3 and not _are_whole(values):
-        return Seen((Mark(_STRONGLY_AGAINST, "a map of labels would hold whole numbers"),))
-    scores = {"scores": "probability"} if values.ndim == 4 and _are_probabilities(values) else {}
-    return Seen((), scores)
+    if values.ndim == 3:
+        return Seen(_labels(values, size))
+    if size is not None and _is_larger(values.shape, size):
+        return Seen((Mark(_STRONGLY_AGAINST, "the map is larger than the image: an image, no labels"),))
+    if _are_probabilities(values):
+        return Seen((), {"scores": "probability"})
+    if 1 in values.shape[1:] and float(np.nanmin(values)) >= 0:
+        return Seen((Mark(_AGAINST, f"its one score is {_between(values)}: never below 0, as a logit is in places"),))
+    return Seen()
+
+
+def _labels(values: Floats, size: Size | None) -> tuple[Mark, ...]:
+    if not _are_whole(values):
+        return (Mark(_STRONGLY_AGAINST, "a map of labels would hold whole numbers"),)
+    if values.shape[1:] != size or not values.any():
+        return ()
+    return (Mark(_STRONGLY_FOR * _FOR, "a whole number for each pixel of the image: labels"),)
+
+
+def _is_larger(shape: tuple[int, ...], size: Size) -> bool:
+    """Whether a map, channels first or last, has more rows and more columns than the image."""
+    maps = (shape[2:], shape[1:3])
+    return any(height > size[0] and width > size[1] for height, width in maps)
 
 
 _LOOKS: Mapping[str, Callable[[Parts], Seen]] = {
@@ -290,9 +329,9 @@ _LOOKS: Mapping[str, Callable[[Parts], Seen]] = {
     "efficient_nms": _counted,
     "tf_detections": _counted,
     "torchvision_boxes": _counted,
-    "segmentation": _segmentation,
 }
 _LOOKS_AT_PIXELS: Mapping[str, Callable[[Parts, Size | None], Seen]] = {
+    "segmentation": _segmentation,
     "yolov8": _yolov8,
     "yolov5": _objectness,
     "yolox": _yolox,

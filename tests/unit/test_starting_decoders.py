@@ -127,3 +127,60 @@ def test_certainty_follows_bayes_rule_and_is_never_shown_as_whole() -> None:
     assert updated(0.2, (Mark(4.0, ""),)) == pytest.approx(0.5)
     assert Guess(1, 0.9999, ()).sureness == "sure, 99%"
     assert Guess(1, 0.3, ()).sureness == "a guess, 30%"
+
+
+def believed(array: np.ndarray, name: str = "y", size: tuple[int, int] = SIZE) -> dict[str, float]:
+    """Return the families of one output that are likelier than not."""
+    return {
+        one.value.family: one.certainty for one in rank_decoders([{name: array}], None, size) if one.certainty > 0.5
+    }
+
+
+def test_labels_of_the_images_own_size_are_a_map_and_no_boxes() -> None:
+    labels = np.random.default_rng(0).integers(0, 21, (2, *SIZE))
+    found = believed(labels)
+    assert list(found) == ["segmentation"]
+    assert found["segmentation"] >= 0.9
+    assert believed(labels.astype(np.float32)).keys() == {"segmentation"}
+    [first, *_] = rank_decoders([{"y": labels}], None, SIZE)
+    assert (first.value.is_chosen, first.value.is_sorted) == (True, False)
+
+
+def test_fractions_for_each_pixel_of_the_image_are_nothing_that_is_known() -> None:
+    depth = np.random.default_rng(0).uniform(0.5, 9, (2, *SIZE)).astype(np.float32)
+    assert believed(depth) == {}
+    assert any("the image's own size" in " ".join(one.evidence) for one in rank_decoders([{"y": depth}], None, SIZE))
+
+
+def test_whole_numbers_of_32_bits_are_no_boxes_and_bytes_may_be_scores() -> None:
+    numbers = np.random.default_rng(0).integers(0, 200, (4, 50))
+    assert believed(numbers) == {}
+    assert believed(numbers.astype(np.uint8)).keys() == {"classification"}
+
+
+def test_rows_of_one_length_are_an_embedding_and_no_scores() -> None:
+    rows = np.random.default_rng(0).standard_normal((4, 64))
+    assert believed(rows).keys() == {"classification"}
+    assert believed(rows / np.linalg.norm(rows, axis=1, keepdims=True)) == {}
+
+
+def test_a_map_that_is_larger_than_its_image_is_an_image() -> None:
+    pixels = np.random.default_rng(0).uniform(-3, 3, (1, 3, 64, 64))
+    assert believed(pixels).keys() == {"segmentation"}
+    assert believed(pixels, size=(32, 32)) == {}
+    assert believed(pixels.transpose(0, 2, 3, 1), size=(32, 32)) == {}
+
+
+def test_one_score_a_pixel_that_is_never_negative_is_no_logit() -> None:
+    scores = np.random.default_rng(0).uniform(-3, 3, (1, 1, 64, 64))
+    assert believed(scores).keys() == {"segmentation"}
+    assert believed(np.abs(scores)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_other"),
+    [("heatmaps", True), ("predicted_depth", True), ("image_embeds", True), ("model/depthwise_7:0", False)],
+)
+def test_what_an_output_is_called_speaks_against_a_decoder(name: str, is_other: bool) -> None:
+    maps = np.random.default_rng(0).uniform(-3, 3, (1, 17, 64, 48))
+    assert (believed(maps, name) == {}) is is_other

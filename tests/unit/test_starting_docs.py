@@ -9,7 +9,7 @@ import typer.main
 
 from parity.cli import app
 from parity.starting import first_run, photos, proposals, ranking
-from parity.starting.draft import _BELIEVED
+from parity.starting.draft import BELIEVED
 from parity.starting.recipes import ORDERS, PLACEMENTS, VALUES
 from tests.pages import read, table
 
@@ -30,7 +30,7 @@ def test_the_page_has_the_numbers_of_the_code() -> None:
     assert f"{NUMBERS[len(PLACEMENTS)]} placements, on at most {ranking.MOST_IMAGES} images" in PAGE
     assert f"in about {ranking._SECONDS:.0f} seconds" in PAGE
     assert f"as some {first_run._SECONDS:.0f} seconds allow" in PAGE
-    assert f"A decoder under {_BELIEVED:.0%}".replace("%", " %") in PAGE
+    assert f"A decoder under {BELIEVED:.0%}".replace("%", " %") in PAGE
 
 
 def test_the_page_has_the_formula_of_the_code() -> None:

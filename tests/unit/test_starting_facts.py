@@ -189,3 +189,22 @@ def test_ultralytics_own_exports_are_letterboxed_but_for_classifiers(
 
 def test_a_model_of_another_exporter_has_no_metadata() -> None:
     assert read_metadata(model_of([1, 3, 8, 8], author="somebody")) is None
+
+
+def test_an_output_that_is_no_tensor_is_told_before_anything_runs(tmp_path: Path) -> None:
+    model = model_of([1, 4])
+    model.graph.node.append(helper.make_node("SequenceConstruct", ["x"], ["z"]))
+    model.graph.output.append(helper.make_tensor_sequence_value_info("z", TensorProto.FLOAT, None))
+    with pytest.raises(ModelError, match=r"output 'z' is a sequence.*'zipmap': False"):
+        read_facts(saved(tmp_path, model))
+
+
+@pytest.mark.parametrize("size", [2, 6])
+def test_first_axes_that_are_open_have_one_size_where_one_is_the_batch(size: int, tmp_path: Path) -> None:
+    facts = read_facts(saved(tmp_path, token_model(["n", "length"], ["n"], [3, 3])), {"a": (size, 6)})
+    assert facts.open_rows == {size}
+
+
+def test_a_length_before_the_batch_is_seen_by_first_axes_of_several_sizes(tmp_path: Path) -> None:
+    facts = read_facts(saved(tmp_path, token_model(["length", "n"], ["n"])), {"a": (6, 2)})
+    assert facts.open_rows == {6, 2}

@@ -12,11 +12,12 @@ import onnx
 import pytest
 
 from parity.case.annotations import open_truth
-from parity.case.feeds import image_names
+from parity.case.feeds import image_names, open_feeds
 from parity.case.loader import load_case
 from parity.case.model import ImageSource, RandomSource
 from parity.decode import FAMILIES
 from parity.errors import RunError
+from parity.graph import model_interface
 from parity.starting.case_toml import Paths, case_text
 from parity.starting.decoders import Reading
 from parity.starting.draft import Asked, Draft, examine
@@ -24,6 +25,7 @@ from parity.starting.guess import Guess
 from parity.starting.place import put, require_free, rewrite
 from parity.starting.proposals import Proposal, Proposed
 from tests.tiny_cases import two_matmuls
+from tests.tiny_graphs import model_of
 from tests.tiny_models import conv_relu, write_images
 
 if TYPE_CHECKING:
@@ -244,3 +246,66 @@ def test_random_feeds_are_few_where_each_is_large(side: int, count: int, model: 
     facts = replace(draft.facts, sizes=dict.fromkeys(draft.facts.sizes, (1, 3, side, side)))
     tables = tomllib.loads(case_text(replace(draft, facts=facts), Paths("m.onnx")))
     assert (tables["inputs"]["count"], tables["calibration"]["count"]) == (count, count)
+
+
+def recurrent(*inputs: tuple[str, list[int | str]]) -> onnx.ModelProto:
+    """Return a model that takes its length before its batch, as exporters write recurrent layers."""
+    value = onnx.helper.make_tensor_value_info
+    given = [value(name, onnx.TensorProto.FLOAT, dims) for name, dims in inputs]
+    nodes = [onnx.helper.make_node("Neg", [name], [f"{name}_out"]) for name, _ in inputs]
+    results = [value(f"{name}_out", onnx.TensorProto.FLOAT, dims) for name, dims in inputs]
+    return model_of(nodes, given, results)
+
+
+@pytest.mark.parametrize(
+    ("other", "sizes", "drawn"),
+    [
+        (("lengths", ["n"]), (1, 5), {"x": (1, 5), "lengths": (5,)}),
+        (("lengths", ["n"]), (6, 2), {"x": (6, 2), "lengths": (2,)}),
+        (("state", [1, "n"]), (6, 2), {"x": (6, 2), "state": (1, 2)}),
+        (("lengths", ["n"]), (3, 3), {"x": (3, 3), "lengths": (3,)}),
+    ],
+    ids=["one step", "several steps", "a state that is fixed first", "as many steps as rows"],
+)
+def test_a_length_that_stands_before_the_batch_is_drawn_as_it_was_named(
+    other: tuple[str, list[int | str]], sizes: tuple[int, ...], drawn: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
+    model = tmp_path / "recurrent.onnx"
+    onnx.save(recurrent(("x", ["length", "n"]), other), str(model))
+    placed = put(examine(Asked(model, shapes={"x": sizes}), lambda _what: None), tmp_path / "case")
+    case = load_case(placed.folder, allow_python=False)
+    feeds = open_feeds(case.evaluation, model_interface(onnx.load(str(case.model))), case.batch_size)
+    assert {name: tensor.shape for name, tensor in next(iter(feeds)).tensors.items()} == drawn
+
+
+def test_a_model_that_is_quantized_already_is_its_own_int8_variant(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["x", "s"], ["q"], "quantize"),
+        onnx.helper.make_node("DequantizeLinear", ["q", "s"], ["y"], "dequantize"),
+    ]
+    onnx.save(model_of(nodes, ["x"], ["y"], {"s": 0.1}), str(tmp_path / "pairs.onnx"))
+    draft = examine(Asked(tmp_path / "pairs.onnx"), lambda _what: None)
+    variants = {one.name: one for one in load_case(put(draft, tmp_path / "case").folder, allow_python=False).variants}
+    assert variants["int8"].typed_model == tmp_path / "case" / "pairs.onnx"
+
+
+def test_labels_without_scores_are_left_to_what_they_decode_to(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    given, labels = value("x", onnx.TensorProto.FLOAT, [1, 3, 32, 32]), value("y", onnx.TensorProto.INT64, [1, 32, 32])
+    choose = onnx.helper.make_node("ArgMax", ["x"], ["y"], "choose", axis=1, keepdims=0)
+    onnx.save(model_of([choose], [given], [labels]), str(tmp_path / "labels.onnx"))
+    draft = examine(Asked(tmp_path / "labels.onnx"), lambda _what: None)
+    text = tomllib.loads(put(draft, tmp_path / "case").file.read_text(encoding="utf-8"))
+    assert text["decode"]["name"] == "segmentation"
+    assert [(rule["output"], rule["judged"]) for rule in text["tolerances"]] == [("*", "decoded")]
+
+
+@pytest.mark.parametrize(
+    ("images", "begun"), [(False, "; it began with random inputs."), (True, "; it began with a placeholder")]
+)
+def test_a_report_of_inputs_that_are_not_as_meant_says_so_by_the_description(
+    images: bool, begun: str, model: Path, tmp_path: Path
+) -> None:
+    draft = drafted(model, images=images)
+    assert not draft.is_fed_as_meant
+    assert begun in load_case(put(draft, tmp_path / "case").folder, allow_python=False).description

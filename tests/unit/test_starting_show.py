@@ -73,3 +73,10 @@ def test_names_from_a_model_print_on_one_line_without_control_characters(draft: 
     assert "\x1b" not in stream.getvalue()
     assert not any(line.startswith("next:") for line in stream.getvalue().splitlines())
     assert max(map(len, stream.getvalue().splitlines())) <= 100
+
+
+def test_a_decoder_that_nobody_would_believe_is_told_as_none(draft: Draft) -> None:
+    stream = io.StringIO()
+    print_draft(replace(draft, decoders=(Guess(READING, 0.1, ("of a kind",)),)), PLACED, stream)
+    told = " ".join(stream.getvalue().split())
+    assert "decoder: none is likely; raw tensors are judged alone; the nearest is classification (a guess, 10%)" in told
