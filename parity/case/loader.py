@@ -214,7 +214,8 @@ def find_cases(paths: Sequence[Path]) -> tuple[Path, ...]:
     for path in paths or (Path("cases"),):
         files = _cases_in(path)
         if not files:
-            message = f"no {CASE_FILE} here or one folder below; write one as docs/case-file.md shows"
+            way = "write one with parity init MODEL.onnx, or as docs/case-file.md shows"
+            message = f"no {CASE_FILE} here or one folder below; {way}"
             raise CaseError(str(path), (Mistake("", message),))
         found.update(dict.fromkeys(files))
     return tuple(found)

@@ -292,7 +292,7 @@ def _case_error(file: Path, error: ParityError) -> Outcome:
 def _require_names_apart(names: Sequence[str]) -> None:
     if not names:
         raise RunError(
-            "no case was given and none was found; name a case folder, or write a case.toml as docs/case-file.md shows"
+            "no case was given and none was found; name a case folder, or write one with parity init MODEL.onnx"
         )
     name, count = Counter(names).most_common(1)[0]
     if count > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -221,7 +222,7 @@ def _sizes(path: Path, interface: ModelInterface, given: Shapes, image: ImageInp
             told.update(missing)
     if not asked:
         return {name: tuple(size for size in shape if isinstance(size, int)) for name, shape in sizes.items()}
-    options = " ".join(f"--shape {info.name}={_example(sizes[info.name])}" for info in asked)
+    options = " ".join(f"--shape {shlex.quote(f'{info.name}={_example(sizes[info.name])}')}" for info in asked)
     subject = f"input {asked[0]} leaves" if len(asked) == 1 else f"inputs {', '.join(map(str, asked))} leave"
     raise ModelError(f"{path}: {subject} sizes open that nothing in the model says; name them: {options}")
 

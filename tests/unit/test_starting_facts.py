@@ -208,3 +208,10 @@ def test_first_axes_that_are_open_have_one_size_where_one_is_the_batch(size: int
 def test_a_length_before_the_batch_is_seen_by_first_axes_of_several_sizes(tmp_path: Path) -> None:
     facts = read_facts(saved(tmp_path, token_model(["length", "n"], ["n"])), {"a": (6, 2)})
     assert facts.open_rows == {6, 2}
+
+
+def test_an_option_that_is_asked_for_can_be_copied_whatever_the_input_is_called(tmp_path: Path) -> None:
+    model = model_of(["n", "length"])
+    model.graph.input[0].name = model.graph.node[0].input[0] = "serving default:0"
+    with pytest.raises(ModelError, match=r"--shape 'serving default:0=1xSIZE'$"):
+        read_facts(saved(tmp_path, model))
