@@ -35,6 +35,8 @@ UNKNOWN = -1
 KNOWN_GRIDS = ((201, 18, 4), (101, 56, 4), (201, 32, 4))
 """Cells and one for none, row anchors, lanes: of CULane and TuSimple as published, and of 32 anchors."""
 
+_FEWEST_NUMBERS = 200
+"""A grid has more numbers than most heads that stand beside another one."""
 _MOST_LANES = 16
 
 
@@ -78,8 +80,9 @@ def _certainty(shape: tuple[Dimension, ...], *, paired: bool) -> float:
     if known:
         return 0.9
     if len(shape) == 4 and isinstance(shape[3], int) and shape[3] <= _MOST_LANES:
-        return 0.3
-    return 0.3 if paired else 0.05
+        # A row has more cells than lanes.
+        return 0.05 if isinstance(shape[1], int) and shape[1] <= shape[3] else 0.3
+    return 0.3 if paired and _count(shape) >= _FEWEST_NUMBERS else 0.05
 
 
 def _count(shape: tuple[Dimension, ...]) -> float:

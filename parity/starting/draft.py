@@ -116,8 +116,9 @@ class Draft:
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """What only the user can say."""
-        guesses: tuple[Guess[Reading] | Guess[Recipe] | None, ...] = (self.decoder, self.recipe)
+        """What only the user can say; nothing of a decoder that is not believed."""
+        decoder = self.decoder if self.decoder is not None and self.decoder.certainty >= BELIEVED else None
+        guesses: tuple[Guess[Reading] | Guess[Recipe] | None, ...] = (decoder, self.recipe)
         return tuple(guess.question for guess in guesses if guess is not None and guess.question)
 
 

@@ -26,6 +26,7 @@ _SHARES = 2.0
 _FULL_TURN = 2 * np.pi
 _SLACK = 0.01
 """What half precision and rounding take a probability beyond 0 and 1."""
+_CHANNELS = 3
 _LABEL_BYTES = 4
 _LEAST_EMBEDDING = 16
 """Numbers of an image from which one length for all of them is no accident."""
@@ -76,7 +77,17 @@ def _strange(parts: Parts, size: Size | None) -> Mark | None:
         return Mark(_RULED_OUT, "all numbers are integers: labels, not boxes or scores")
     if size is not None and any(array.shape[1:] == size for array in parts.values()):
         return Mark(_RULED_OUT, f"{size[0]} x {size[1]} is the image's own size: a map of its pixels")
+    if len(parts) == 1 and any(
+        array.ndim == 3 and _adds_up(array, axis) for array in parts.values() for axis in (1, 2)
+    ):
+        return Mark(_RULED_OUT, "the numbers of each place add up to 1: what is likely there, and no box")
     return None
+
+
+def _adds_up(array: np.ndarray, axis: int) -> bool:
+    """Whether numbers along an axis are a distribution."""
+    values = array.astype(np.float64)
+    return array.shape[axis] > 1 and bool(values.min() >= 0 and np.allclose(values.sum(axis=axis), 1.0, atol=_SLACK))
 
 
 def _range(values: Floats) -> tuple[float, float]:
@@ -296,6 +307,8 @@ def _segmentation(parts: Parts, size: Size | None) -> Seen:
         return Seen(_labels(values, size))
     if size is not None and _is_larger(values.shape, size):
         return Seen((Mark(_STRONGLY_AGAINST, "the map is larger than the image: an image, no labels"),))
+    if size is not None and _is_image(values, size):
+        return Seen((Mark(_STRONGLY_AGAINST, "the map has the image's own size and channels: an image, no labels"),))
     if _are_probabilities(values):
         return Seen((), {"scores": "probability"})
     if 1 in values.shape[1:] and float(np.nanmin(values)) >= 0:
@@ -309,6 +322,12 @@ def _labels(values: Floats, size: Size | None) -> tuple[Mark, ...]:
     if values.shape[1:] != size or not values.any():
         return ()
     return (Mark(_STRONGLY_FOR * _FOR, "a whole number for each pixel of the image: labels"),)
+
+
+def _is_image(values: Floats, size: Size) -> bool:
+    """Whether a map, channels first or last, has the shape of a colour image and scores that are no distribution."""
+    shapes = {1: (_CHANNELS, *size), 3: (*size, _CHANNELS)}
+    return any(values.shape[1:] == shape and not _adds_up(values, axis) for axis, shape in shapes.items())
 
 
 def _is_larger(shape: tuple[int, ...], size: Size) -> bool:

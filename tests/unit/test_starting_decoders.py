@@ -165,7 +165,7 @@ def test_rows_of_one_length_are_an_embedding_and_no_scores() -> None:
 
 
 def test_a_map_that_is_larger_than_its_image_is_an_image() -> None:
-    pixels = np.random.default_rng(0).uniform(-3, 3, (1, 3, 64, 64))
+    pixels = np.random.default_rng(0).uniform(-3, 3, (1, 5, 64, 64))
     assert believed(pixels).keys() == {"segmentation"}
     assert believed(pixels, size=(32, 32)) == {}
     assert believed(pixels.transpose(0, 2, 3, 1), size=(32, 32)) == {}
@@ -184,3 +184,24 @@ def test_one_score_a_pixel_that_is_never_negative_is_no_logit() -> None:
 def test_what_an_output_is_called_speaks_against_a_decoder(name: str, is_other: bool) -> None:
     maps = np.random.default_rng(0).uniform(-3, 3, (1, 17, 64, 48))
     assert (believed(maps, name) == {}) is is_other
+
+
+def test_places_whose_numbers_add_up_to_1_are_no_boxes() -> None:
+    letters = np.random.default_rng(0).uniform(0, 1, (1, 80, 97))
+    assert "yolov8" in believed(letters)
+    assert believed(letters / letters.sum(axis=2, keepdims=True)) == {}
+
+
+def test_an_output_of_the_images_own_shape_is_an_image_but_for_a_distribution() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 1, (2, 3, *SIZE))
+    assert believed(pixels) == {}
+    assert believed(pixels.transpose(0, 2, 3, 1)) == {}
+    assert believed(pixels / pixels.sum(axis=1, keepdims=True)).keys() == {"segmentation"}
+    assert believed(pixels[:, :2]).keys() == {"segmentation"}
+
+
+@pytest.mark.parametrize("shapes", [((1, 10), (1, 2)), ((1, 4, 14, 14),)], ids=["two heads", "a small map"])
+def test_small_outputs_are_no_grid_of_lanes(shapes: tuple[tuple[int, ...], ...]) -> None:
+    values = np.random.default_rng(0)
+    outputs = {f"y{number}": values.standard_normal(shape) for number, shape in enumerate(shapes)}
+    assert all(one.certainty < 0.1 for one in rank_decoders([outputs], None, SIZE))

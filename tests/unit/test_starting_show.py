@@ -80,3 +80,9 @@ def test_a_decoder_that_nobody_would_believe_is_told_as_none(draft: Draft) -> No
     print_draft(replace(draft, decoders=(Guess(READING, 0.1, ("of a kind",)),)), PLACED, stream)
     told = " ".join(stream.getvalue().split())
     assert "decoder: none is likely; raw tensors are judged alone; the nearest is classification (a guess, 10%)" in told
+
+
+def test_nothing_is_asked_of_a_decoder_that_nobody_believes(draft: Draft) -> None:
+    asking = replace(draft, decoders=(Guess(READING, 0.1, ("why",), "which anchors?"),))
+    assert asking.questions == ()
+    assert next_line(asking, FAILED, Proposed()) == "next: parity repair 'cases/my model' --variant fp16"

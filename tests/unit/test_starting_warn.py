@@ -44,3 +44,28 @@ def test_operators_that_tensorrt_does_not_have_are_named() -> None:
     model = model_of([scaler], ["x"], ["y"], domains=["ai.onnx.ml"])
     (told,) = model_warnings(model)
     assert "no operator of ai.onnx.ml (Scaler)" in told
+
+
+@pytest.mark.parametrize(
+    ("training", "is_constant", "draws"),
+    [(True, False, True), (True, True, True), (False, False, False), (None, False, False)],
+    ids=["in training", "in training by a Constant", "not in training", "untold"],
+)
+def test_a_dropout_that_was_exported_in_training_draws_random_numbers(
+    training: bool | None, is_constant: bool, draws: bool
+) -> None:
+    share = onnx.numpy_helper.from_array(np.array(0.5, np.float32), "share")
+    told = onnx.numpy_helper.from_array(np.array(training, np.bool_), "training")
+    names = ["x", "share", *([] if training is None else ["training"])]
+    nodes = [node("Dropout", names, ["y"], "drop")]
+    if is_constant:
+        nodes.insert(0, node("Constant", [], ["training"], "held", value=told))
+    graph = helper.make_graph(
+        nodes,
+        "dropping",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])],
+        [share, *([told] if training is not None and not is_constant else [])],
+    )
+    warnings = model_warnings(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert [one.startswith("the model draws random numbers (Dropout)") for one in warnings] == [True] * draws
