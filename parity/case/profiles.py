@@ -44,16 +44,18 @@ def build_profile(
             profiles[name] = profile
             if interface is not None:
                 _check_shapes(path, profile, inputs[name], mistakes)
-    fixed = {profile.min[0] for profile in profiles.values() if _is_fixed(profile)}
-    for name, profile in profiles.items():
+    known = {name: profile for name, profile in profiles.items() if name in inputs}
+    fixed = {name: profile.min[0] for name, profile in known.items() if _is_fixed(profile, inputs[name])}
+    for name, profile in known.items():
         # First axes that are fixed to several sizes are no batch, such as a sequence's length before it.
-        if interface is not None and not (_is_fixed(profile) and len(fixed) > 1):
+        if name not in fixed or len(set(fixed.values())) == 1:
             _check_batch(join_path(*where, name), profile, inputs[name], batch_size, mistakes)
     return profiles
 
 
-def _is_fixed(profile: ShapeProfile) -> bool:
-    return bool(profile.min) and profile.min[:1] == profile.max[:1]
+def _is_fixed(profile: ShapeProfile, info: TensorInfo) -> bool:
+    """Whether a profile leaves an open first axis one size."""
+    return bool(info.shape) and not isinstance(info.shape[0], int) and profile.min[0] == profile.max[0]
 
 
 def _check_shapes(path: str, profile: ShapeProfile, info: TensorInfo, mistakes: Mistakes) -> None:

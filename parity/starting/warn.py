@@ -67,6 +67,6 @@ def _classical(model: ModelProto) -> Iterator[str]:
     names = dict.fromkeys(node.op_type for node in model.graph.node if node.domain == "ai.onnx.ml")
     if names:
         yield (
-            f"TensorRT has no operator of ai.onnx.ml ({', '.join(names)}): no engine can be built of this model as it "
-            "is; forecasts alone are judged"
+            f"TensorRT itself has no operator of ai.onnx.ml ({', '.join(names)}): without plugins no engine can be "
+            "built of this model, and it can be forecast alone"
         )

@@ -249,3 +249,19 @@ def test_a_decoder_is_refused_by_lengths_that_the_model_says_not_by_open_ones(
             load_case(tmp_path)
     else:
         assert load_case(tmp_path).decoding is not None
+
+
+@pytest.mark.parametrize(("other", "is_refused"), [(4, True), (2, False)], ids=["a batch", "a length before a batch"])
+def test_first_axes_that_profiles_fix_to_one_size_are_a_batch_and_to_several_none(
+    other: int, is_refused: bool, tmp_path: Path
+) -> None:
+    sizes = "".join(
+        f"[shapes.{name}]\nmin = [{rows}, 5]\nopt = [{rows}, 5]\nmax = [{rows}, 5]\n"
+        for name, rows in (("ids", 4), ("mask", other))
+    )
+    write_case(tmp_path, f"batch_size = 1\n{RANDOM}{sizes}", two_inputs())
+    if is_refused:
+        with pytest.raises(CaseError, match=r"batch_size: expected 4 to 4, as shapes\.ids allows; got 1"):
+            load_case(tmp_path)
+    else:
+        assert load_case(tmp_path).shapes["mask"].opt == (2, 5)
