@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.test_report_in_browser import RICH
+from tests.browser.test_report_in_browser import BUSY_MS, RICH
 from tests.decoded_examples import DECODED
 from tests.layer_examples import DIAGNOSIS
 from tests.run_examples import FAILING, PASSING, make_run
@@ -32,9 +32,12 @@ BEYOND = """() => [...document.querySelectorAll("body *")]
 
 def on_paper(visit: Visit, run: Run) -> Page:
     """Return a page as it is laid out on A4."""
+    from playwright.sync_api import expect
+
     page = visit(run, viewport=PAPER)
     page.emulate_media(media="print")
-    page.wait_for_function("!document.querySelector('details:not([open])')")
+    # Waiting for an expression evaluates text, which the page's own policy forbids.
+    expect(page.locator("details:not([open])")).to_have_count(0, timeout=BUSY_MS)
     return page
 
 
