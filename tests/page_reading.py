@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = frozenset({"wbr", "meta", "link", "img", "input", "rect", "line", "path", "br"})
-
 
 @dataclass
 class Table:
@@ -32,9 +30,9 @@ class PageText(HTMLParser):
     Attributes
     ----------
     tables
-        By the label of the region that each scrolls in.
+        By the label of the region that each scrolls in. Where a label or a name occurs twice, here and below, the last.
     facts
-        Values by their names, of everything but the page's head; where a name occurs twice, the last.
+        Values by their names.
     bars
         Values by the titles of their groups and their labels.
     """
@@ -53,14 +51,15 @@ class PageText(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin a table, a row, or text of a kind."""
         given = dict(attrs)
-        if tag in {"th", "td", "tr", "dt", "dd", "h5", "span", "svg", "tbody"} and self._kind in {"th", "td"}:
-            if tag in {"span", "svg"}:
-                return
+        if tag in {"th", "td", "tr"}:
+            # A cell ends where the next begins, as HTML allows.
             self._end()
+        if self._kind in {"th", "td"}:
+            return
         if given.get("role") == "region":
             self._region = given.get("aria-label") or ""
         if tag == "table":
-            self._table = self.tables.setdefault(self._region, Table())
+            self._table = self.tables[self._region] = Table()
         elif tag == "tr" and self._table.headings:
             self._table.rows.append([])
         elif tag in {"th", "td", "dt", "dd", "h5"} or (tag == "span" and given.get("class") in {None, "value"}):

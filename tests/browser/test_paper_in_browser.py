@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.test_other_pages_in_browser import each_page
 from tests.browser.test_report_in_browser import BUSY_MS, RICH
 from tests.decoded_examples import DECODED
 from tests.layer_examples import DIAGNOSIS
@@ -15,6 +16,7 @@ from tests.run_examples import FAILING, PASSING, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -44,6 +46,15 @@ def on_paper(visit: Visit, run: Run) -> Page:
 @pytest.mark.parametrize("run", [RICH, FORTY, make_run(PASSING)], ids=["rich", "forty failures", "a pass"])
 def test_nothing_of_a_page_lies_beyond_the_edge_of_the_paper(visit: Visit, run: Run) -> None:
     assert on_paper(visit, run).evaluate(BEYOND) == []
+
+
+@each_page
+def test_nothing_of_another_page_lies_beyond_the_edge_of_the_paper(
+    make: Callable[[Path], str], open_html: Visit, tmp_path: Path
+) -> None:
+    page = open_html(make(tmp_path), viewport=PAPER)
+    page.emulate_media(media="print")
+    assert page.evaluate(BEYOND) == []
 
 
 def test_headings_that_sort_are_printed_as_small_as_their_table(visit: Visit) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 YOLO = ROOT / "cases" / "shapes_yolo"
-BATCH, COUNT = 4, 8
+BATCH, COUNT = 2, 8
 NAMES = ("circle", "square", "triangle", "star", "cross")
 CASE = f"""\
 model = "model.onnx"
