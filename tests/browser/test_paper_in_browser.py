@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from parity.results import BuildMessage
 from tests.browser.test_other_pages_in_browser import each_page
 from tests.browser.test_report_in_browser import BUSY_MS, RICH
 from tests.decoded_examples import DECODED
 from tests.layer_examples import DIAGNOSIS
-from tests.run_examples import FAILING, PASSING, make_run
+from tests.run_examples import ENGINE, FAILING, JUDGED_ENGINE, PASSING, TENSOR, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
 PAPER = {"width": 688, "height": 1000}
 """A4 less the margins that the style sheet asks for, in CSS pixels."""
 FORTY = make_run(*(replace(FAILING, variant=f"fp16_kept_{number}@onnxruntime") for number in range(40)))
+LONG = replace(
+    JUDGED_ENGINE,
+    engine=replace(ENGINE, messages=(BuildMessage("warning", "kind_" * 9, "W" * 57, 1),)),
+    tensors=(replace(TENSOR, output="output_" * 9),),
+)
+ENDLESS = make_run(
+    *(
+        replace(one, case="case_" * 40, variant=f"{'variant_' * 6}{number}@onnxruntime")
+        for number in range(7)
+        for one in (LONG, DECODED)
+    )
+)
 BEYOND = """() => [...document.querySelectorAll("body *")]
   .filter((element) => element.getBoundingClientRect().width && element.getBoundingClientRect().right > innerWidth + 1)
   .map((element) => `${element.tagName} ${element.textContent.trim().slice(0, 40)}`)"""
@@ -43,7 +56,11 @@ def on_paper(visit: Visit, run: Run) -> Page:
     return page
 
 
-@pytest.mark.parametrize("run", [RICH, FORTY, make_run(PASSING)], ids=["rich", "forty failures", "a pass"])
+@pytest.mark.parametrize(
+    "run",
+    [RICH, FORTY, make_run(PASSING), ENDLESS],
+    ids=["rich", "forty failures", "a pass", "names without an end"],
+)
 def test_nothing_of_a_page_lies_beyond_the_edge_of_the_paper(visit: Visit, run: Run) -> None:
     assert on_paper(visit, run).evaluate(BEYOND) == []
 
