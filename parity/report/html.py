@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NO_PICTURES: Mapping[tuple[str, str, str], Sequence[Picture]] = MappingProxyType({})
 _MOST_FAILURES = 5
+# As many variants as fit beside each other on a sheet of A4.
+_MOST_COLUMNS = 7
 _PACKAGES_FIRST = ("trt-parity", "tensorrt", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
 
 
@@ -62,6 +64,7 @@ def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Pictu
         failed=figures.failed(run),
         failed_title=figures.failed_title(run),
         most_failures=_MOST_FAILURES,
+        most_columns=_MOST_COLUMNS,
         anchors=anchors,
         variants=list(dict.fromkeys(outcome.variant for outcome in run.outcomes)),
         matrix=[_case_rows(case, gathered.variants) for case in dict.fromkeys(view.case for view in gathered.variants)],

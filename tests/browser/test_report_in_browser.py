@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Visit = Callable[..., Page]
 
+BUSY_MS = 30_000
+"""How long a busy machine may take for what an expectation waits for; it takes no longer than needed."""
 LAYERS = replace(BLANK, verdict=Verdict.FAIL, headline="/block/conv2 makes 40", message="found", layers=FAILED_LAYERS)
 RICH = replace(
     make_run(
@@ -157,11 +159,11 @@ def test_a_command_is_copied_as_it_stands(visit: Visit) -> None:
     page = visit(RICH, permissions=["clipboard-read", "clipboard-write"])
     line = page.locator(".copy", has_text=str(FAILING.replay)).first
     line.get_by_role("button").click()
-    line.get_by_text("Copied").wait_for()
-    # A label hides the text from screen readers, so that it has to say the same, and then what it said before.
-    button = line.locator("[data-copy][aria-live=polite]")
-    assert "Copied" in (button.get_attribute("aria-label") or "")
+    # A label hides the text from screen readers, so that it has to say the same, and then what it said before. It says
+    # so for a moment only: text and label are asked for at once.
+    line.locator("[data-copy][aria-live=polite][aria-label*=Copied]", has_text="Copied").wait_for()
     line.get_by_text("Copy", exact=True).wait_for()
+    button = line.locator("[data-copy]")
     assert (button.get_attribute("aria-label") or "").startswith("Copy ")
     assert page.evaluate("navigator.clipboard.readText()") == FAILING.replay
 
@@ -215,9 +217,9 @@ def test_a_table_that_goes_on_fades_until_its_end_is_in_sight(visit: Visit) -> N
 
     page = visit(RICH, viewport={"width": 400, "height": 800})
     frame = page.locator(".scroll:has(.matrix)")
-    assert frame.evaluate("(frame) => getComputedStyle(frame).maskImage") != "none"
+    expect(frame).not_to_have_css("mask-image", "none", timeout=BUSY_MS)
     frame.evaluate("(frame) => frame.scrollTo(frame.scrollWidth, 0)")
-    expect(frame).to_have_css("mask-image", "none")
+    expect(frame).to_have_css("mask-image", "none", timeout=BUSY_MS)
 
 
 def test_the_only_variant_of_a_run_is_open(visit: Visit) -> None:
@@ -267,7 +269,7 @@ def test_print_opens_everything_and_screens_close_it_again(visit: Visit) -> None
     before = closed.count()
     assert before
     page.emulate_media(media="print")
-    expect(closed).to_have_count(0)
+    expect(closed).to_have_count(0, timeout=BUSY_MS)
     assert page.locator(".matrix tr.check").first.is_visible()
     assert not page.locator(".bar:visible, .navigation:visible, .tools:visible, [data-copy]:visible").count()
     heading = layer_table(page).locator("th", has_text="inherited dB")
@@ -275,7 +277,7 @@ def test_print_opens_everything_and_screens_close_it_again(visit: Visit) -> None
     # A button is not painted where a heading is repeated on the next page.
     assert heading.locator("button").evaluate("(button) => getComputedStyle(button).display") == "contents"
     page.emulate_media(media="screen")
-    expect(closed).to_have_count(before)
+    expect(closed).to_have_count(before, timeout=BUSY_MS)
 
 
 def test_no_string_of_a_run_runs_or_breaks_the_page(visit: Visit, tmp_path: Path) -> None:

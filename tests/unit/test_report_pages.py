@@ -83,3 +83,22 @@ def test_names_to_keep_are_an_array_that_toml_reads(names: list[str]) -> None:
     import tomllib
 
     assert tomllib.loads(f"keep = {toml_names(names)}")["keep"] == names
+
+
+def _luminance(colour: str) -> float:
+    channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = (value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels)
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_colour_of_text_stands_out_from_every_ground_as_wcag_asks(scheme: int) -> None:
+    style = (ROOT / "parity" / "report" / "assets" / "page.css").read_text(encoding="utf-8")
+    both = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", style)
+    colours = {name: _luminance(pair[scheme]) for name, *pair in both}
+    texts = ("ink", "faint", "accent", "second", "pass", "fail", "error", "inconclusive", "skipped")
+    for text in texts:
+        # A badge has a ground of its own verdict.
+        for ground in {"ground", "surface", "raised", f"{text}-ground"} & set(colours):
+            high, low = sorted((colours[text], colours[ground]), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {ground}"
