@@ -10,6 +10,7 @@ from parity.report import figures
 from parity.report.bars import error_groups
 from parity.report.engines import workers_table
 from parity.report.layer_curve import CAPTION
+from parity.report.layer_names import WHOLE, name_room
 from parity.report.layers import FACETS
 from parity.report.pages import render_page
 from parity.report.variants import VariantView, gather
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from parity.verdict import Verdict
 
 NO_PICTURES: Mapping[tuple[str, str, str], Sequence[Picture]] = MappingProxyType({})
+# Little enough for mail; what it exceeds 3 MB less this by is the note that names were shortened.
+_MOST_BYTES = 2_950_000
 _MOST_FAILURES = 5
 # As many variants as fit beside each other on a sheet of A4.
 _MOST_COLUMNS = 7
@@ -49,9 +52,20 @@ class MatrixRow:
 def report_html(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Picture]] = NO_PICTURES) -> str:
     """Return a run as one HTML document without remote parts or paths of the machine.
 
-    ``pictures`` are those of each outcome by its key.
+    ``pictures`` are those of each outcome by its key. Beside them it takes at most 3 MB, where shortening the names of
+    layers is enough for that.
     """
-    gathered = gather(run)
+    page = _page(run, pictures, WHOLE)
+    excess = len(page.encode()) - _size_bytes(pictures) - _MOST_BYTES
+    return page if excess <= 0 else _page(run, pictures, name_room(run, excess))
+
+
+def _size_bytes(pictures: Mapping[tuple[str, str, str], Sequence[Picture]]) -> int:
+    return sum(len(view.source) for some in pictures.values() for picture in some for view in picture.views)
+
+
+def _page(run: Run, pictures: Mapping[tuple[str, str, str], Sequence[Picture]], room: int) -> str:
+    gathered = gather(run, room)
     anchors = {check.outcome.key: check.anchor for view in gathered.variants for check in view.checks}
     return render_page(
         "report.html",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parity.report.charts import Chart, Series, drawable
+from parity.report.layer_names import WHOLE, shortened
 
 if TYPE_CHECKING:
     from parity.latency_table import LatencyRecord, LayerLatency, Measurement
@@ -26,16 +27,17 @@ def blocks_chart(found: Measurement) -> Chart:
     )
 
 
-def layer_times_chart(record: LatencyRecord) -> Chart:
-    """Return the median time of every layer in the order of execution."""
+def layer_times_chart(record: LatencyRecord, room: int = WHOLE) -> Chart:
+    """Return the median time of every layer in the order of execution, with names of at most ``room`` characters."""
     return Chart(
         label="Time of every layer in the order of execution",
         unit="ms",
         x_label="place in the order of execution",
         series=(Series("median of a layer", drawable(layer.median_ms for layer in record.layers), "accent", "bars"),),
-        names=tuple(_named(layer) for layer in record.layers),
+        names=tuple(_named(layer, room) for layer in record.layers),
     )
 
 
-def _named(layer: LayerLatency) -> str:
-    return f"{layer.name} ({layer.precision})" if layer.precision else layer.name
+def _named(layer: LayerLatency, room: int) -> str:
+    name = shortened(layer.name, room)
+    return f"{name} ({layer.precision})" if layer.precision else name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from parity.layer_table import Role, Validity, lost_db
 from parity.report.figures import decibel, number, percent, worst_first
+from parity.report.layer_names import WHOLE, nodes_text, shortened
 from parity.report.text_table import Table
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ _SHORT_NUMERIC = frozenset(range(3, 8))
 _NOTE = (
     "SQNR in dB against the reference: inherited, in the whole variant; injected, of the layer alone on the "
     "reference's inputs. Gain is how much worse it leaves the layer than it reached it; over floor, how far the "
-    "layer's own error is beyond what its precision and its sums allow. No nodes: the layer is one node of its name."
+    "layer's own error is beyond what its precision and its sums allow. No nodes: the layer's name has them all."
 )
+_SHORTENED_NOTE = " Names of more than {room} characters are shortened at their beginning; layers.csv has them whole."
 _SOURCES_NOTE = "A source makes error of its own; an amplifier makes what reaches it worse. The most harmful first."
 _MAX_UNOBSERVED = 5
 _MAX_NAME = 36
@@ -196,7 +198,7 @@ def _keys(report: LayerReport) -> dict[str, Key]:
 def _short_cells(row: LayerRow, room: int) -> tuple[str, ...]:
     return (
         str(row.role),
-        _shortened(row.layer, room),
+        shortened(row.layer, room),
         str(len(row.nodes)),
         decibel(row.inherited.sqnr_db),
         decibel(row.injected.sqnr_db if row.injected else None),
@@ -206,21 +208,17 @@ def _short_cells(row: LayerRow, room: int) -> tuple[str, ...]:
     )
 
 
-def _shortened(name: str, room: int) -> str:
-    """Leave out the beginning: names of one model begin alike and differ at the end."""
-    return name if len(name) <= room else f"...{name[3 - room :]}"
-
-
-def layer_table(outcome: Outcome, report: LayerReport) -> Table:
-    """Return every row of a report."""
+def layer_table(outcome: Outcome, report: LayerReport, room: int = WHOLE) -> Table:
+    """Return every row of a report, with names of at most ``room`` characters."""
     title = f"Layers of {outcome.case} / {outcome.variant}"
-    return Table(title, _NOTE, _FULL_HEADINGS, _FULL_NUMERIC, tuple(map(_full_cells, report.rows)))
+    note = _NOTE if room == WHOLE else _NOTE + _SHORTENED_NOTE.format(room=room)
+    return Table(title, note, _FULL_HEADINGS, _FULL_NUMERIC, tuple(_full_cells(row, room) for row in report.rows))
 
 
-def _full_cells(row: LayerRow) -> tuple[str, ...]:
+def _full_cells(row: LayerRow, room: int) -> tuple[str, ...]:
     grid = row.quantized
     return (
-        *(str(row.position), str(row.role), row.layer, ", ".join(row.operators), row.precision),
+        *(str(row.position), str(row.role), shortened(row.layer, room), ", ".join(row.operators), row.precision),
         decibel(row.inherited.sqnr_db),
         decibel(row.injected.sqnr_db if row.injected else None),
         *(decibel(row.gain_db), decibel(row.floor_db), decibel(row.distance_db)),
@@ -230,7 +228,7 @@ def _full_cells(row: LayerRow) -> tuple[str, ...]:
         _share(grid.used_bin_share) if grid else "",
         " … ".join(map(number, row.reference_range)),
         " × ".join(map(str, row.shape)),  # noqa: RUF001 - a times sign, as in the table of outputs
-        "" if row.nodes == (row.layer,) else ", ".join(row.nodes),
+        shortened(nodes_text(row), room),
         row.observed_by,
     )
 

@@ -14,6 +14,7 @@ from parity.report.latency import latency_notes
 from parity.report.latency_charts import blocks_chart, layer_times_chart
 from parity.report.latency_gain import gain_table
 from parity.report.layer_curve import layer_curve
+from parity.report.layer_names import WHOLE
 from parity.report.layers import layer_lines, layer_table, source_sentences
 
 if TYPE_CHECKING:
@@ -83,15 +84,16 @@ class VariantView:
 
 @dataclass(slots=True)
 class Gathered:
-    """Variants, worst first, and the charts that their parts of the page refer to."""
+    """Variants, worst first, and the charts that their parts of the page refer to; layers' names have so much room."""
 
     variants: list[VariantView] = field(default_factory=list)
     charts: dict[str, Chart] = field(default_factory=dict)
+    room: int = WHOLE
 
 
-def gather(run: Run) -> Gathered:
-    """Return a run's variants, worst first, each with its checks, worst first."""
-    found, anchors = Gathered(), Anchors()
+def gather(run: Run, room: int = WHOLE) -> Gathered:
+    """Return a run's variants, worst first, each with its checks, worst first; names of layers have so much room."""
+    found, anchors = Gathered(room=room), Anchors()
     by_variant: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in figures.worst_first(run):
         by_variant.setdefault((outcome.case, outcome.variant), []).append(outcome)
@@ -100,7 +102,7 @@ def gather(run: Run) -> Gathered:
         notes = [note for outcome in outcomes for note in _notes(outcome)]
         # What a variant gains is known from the others of its case.
         notes += [note for subject, note in timed if subject == f"{case} / {variant}"]
-        view = _variant(case, variant, outcomes, anchors, found.charts)
+        view = _variant(case, variant, outcomes, anchors, found)
         found.variants.append(_with_gain(replace(view, notes=tuple(dict.fromkeys(notes))), gains))
     return found
 
@@ -131,21 +133,19 @@ class Anchors:
         return anchor
 
 
-def _variant(
-    case: str, variant: str, outcomes: list[Outcome], anchors: Anchors, charts: dict[str, Chart]
-) -> VariantView:
+def _variant(case: str, variant: str, outcomes: list[Outcome], anchors: Anchors, found: Gathered) -> VariantView:
     engines, messages = build_tables(outcomes)
     return VariantView(
         case,
         variant,
         anchors.make(case, variant),
-        tuple(_check(outcome, outcomes, anchors.make(case, variant, outcome.check), charts) for outcome in outcomes),
+        tuple(_check(outcome, outcomes, anchors.make(case, variant, outcome.check), found) for outcome in outcomes),
         tuple(zip(engines.headings, engines.rows[0], strict=True))[_PLACE_COLUMNS:] if engines.rows else (),
         messages.without_first(_PLACE_COLUMNS) if messages.rows else None,
     )
 
 
-def _check(outcome: Outcome, outcomes: list[Outcome], anchor: str, charts: dict[str, Chart]) -> CheckView:
+def _check(outcome: Outcome, outcomes: list[Outcome], anchor: str, found: Gathered) -> CheckView:
     # Slow layers show their error where another check of the variant observed layers.
     beside = [other for other in outcomes if outcome.latency and other.layers and other is not outcome]
     tables = [table.without_first(_PLACE_COLUMNS) for table in check_tables([outcome, *beside]) if table.rows]
@@ -153,9 +153,9 @@ def _check(outcome: Outcome, outcomes: list[Outcome], anchor: str, charts: dict[
         outcome,
         anchor,
         (*decoded_tables([outcome], has_place=False), *tables),
-        _layers(outcome, anchor, charts),
+        _layers(outcome, anchor, found),
         _bars(outcome),
-        _latency_charts(outcome, anchor, charts),
+        _latency_charts(outcome, anchor, found),
     )
 
 
@@ -169,15 +169,15 @@ def _notes(outcome: Outcome) -> list[str]:
     ]
 
 
-def _layers(outcome: Outcome, anchor: str, charts: dict[str, Chart]) -> LayersView | None:
+def _layers(outcome: Outcome, anchor: str, found: Gathered) -> LayersView | None:
     report = outcome.layers
     if report is None:
         return None
     table_id, curve_id = f"{anchor}-rows", f"{anchor}-curve"
     curve = layer_curve(report, table_id)
     if curve:
-        charts[curve_id] = curve
-    table = layer_table(outcome, report)
+        found.charts[curve_id] = curve
+    table = layer_table(outcome, report, found.room)
     return LayersView(
         table, table_id, curve_id if curve else "", tuple(source_sentences(report)), tuple(layer_lines(report))
     )
@@ -191,12 +191,12 @@ def _bars(outcome: Outcome) -> tuple[BarGroup, ...]:
     )
 
 
-def _latency_charts(outcome: Outcome, anchor: str, charts: dict[str, Chart]) -> tuple[str, ...]:
+def _latency_charts(outcome: Outcome, anchor: str, found: Gathered) -> tuple[str, ...]:
     """Add the charts of one latency and return their ids."""
     if outcome.latency is None:
         return ()
-    made = {f"{anchor}-blocks-{found.batch_size}": blocks_chart(found) for found in outcome.latency.measurements}
+    made = {f"{anchor}-blocks-{one.batch_size}": blocks_chart(one) for one in outcome.latency.measurements}
     if outcome.latency.layers:
-        made[f"{anchor}-layer-times"] = layer_times_chart(outcome.latency)
-    charts |= made
+        made[f"{anchor}-layer-times"] = layer_times_chart(outcome.latency, found.room)
+    found.charts.update(made)
     return tuple(made)
