@@ -50,11 +50,10 @@ def half_slots(node: NodeProto, scope: Scope) -> HalfSlots:
     formal = formal_of(node, scope.opsets)
     if formal is None or any(True for _ in subgraphs(node)):
         return HalfSlots((), ())
-    allowed = {kind for kind, types in formal.allowed.items() if "tensor(float16)" in types}
     inputs, outputs = formal.of(node)
     return HalfSlots(
-        tuple(i for i, kind in enumerate(inputs) if kind in allowed and scope.is_float(node.input[i])),
-        tuple(i for i, kind in enumerate(outputs) if kind in allowed and scope.is_float(node.output[i])),
+        tuple(i for i, kind in enumerate(inputs) if kind in formal.halves and scope.is_float(node.input[i])),
+        tuple(i for i, kind in enumerate(outputs) if kind in formal.halves and scope.is_float(node.output[i])),
     )
 
 
