@@ -131,9 +131,8 @@ class RoundingLoss:
     flushed: int
 
 
-def rounding_loss(name: str, values: np.ndarray, elem_type: int) -> RoundingLoss:
-    """Count what rounding float32 values to a half type destroys."""
-    rounded = round_array(values, elem_type).astype(np.float32)
+def rounding_loss(name: str, values: np.ndarray, rounded: np.ndarray, elem_type: int) -> RoundingLoss:
+    """Count what rounding float32 values to a half type has destroyed."""
     largest = _LARGEST[elem_type]
     clamped = np.isfinite(values) & (np.abs(values) > largest)
     return RoundingLoss(
