@@ -21,6 +21,7 @@ _PENDING_LIMIT = 1 << 18
 # Sorting so few is faster than touching an array of all bins.
 _FEW_KEYS = 1 << 12
 
+_INFINITE = (1 << 11) - 1  # The exponent of infinities as it is stored.
 _SMALLEST_EXPONENT = -1022  # Of normal numbers: the bins before them are subnormal.
 
 BIN_ERROR = 2.0**-_MANTISSA_BITS
@@ -36,9 +37,11 @@ class ErrorHistogram:
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_BIN_COUNT, np.int64)
+        # All bins together take 2 MiB, which most comparisons never fill: they wait for more errors than are sorted.
+        self._counts: npt.NDArray[np.int64] | None = None
         self._keys = np.empty(_PENDING_LIMIT, np.int64)
         self._pending = 0
+        self._zeros = 0
         self._count = 0
 
     def add(self, errors: npt.NDArray[np.float64]) -> None:
@@ -52,13 +55,13 @@ class ErrorHistogram:
 
     def add_zeros(self, count: int) -> None:
         """Count errors that are exactly zero."""
-        self._counts[0] += count
+        self._zeros += count
         self._count += count
 
     def merge(self, other: ErrorHistogram) -> None:
         """Add the counts of another histogram."""
-        other._flush()
-        self._counts += other._counts
+        used, counts = other._used()
+        self._all_bins()[used] += counts
         self._count += other._count
 
     def percentiles(self, per_mille: Sequence[int], maximum: float) -> list[float]:
@@ -68,10 +71,9 @@ class ErrorHistogram:
         """
         if not self._count:
             return [math.nan for _ in per_mille]
-        self._flush()
+        used, counts = self._used()
         ranks = [-(-self._count * share // 1000) for share in per_mille]
-        used = np.flatnonzero(self._counts)
-        keys = used[np.searchsorted(np.cumsum(self._counts[used]), ranks)]
+        keys = used[np.searchsorted(np.cumsum(counts), ranks)]
         return [min(_largest_of_bin(int(key)), maximum) for key in keys]
 
     def octaves(self) -> tuple[tuple[int, int], ...]:
@@ -79,19 +81,46 @@ class ErrorHistogram:
 
         Zeros, subnormal numbers and infinities are in none.
         """
-        self._flush()
-        counts = self._counts.reshape(-1, 1 << _MANTISSA_BITS).sum(axis=1)[1:-1]
-        return tuple((int(place) + _SMALLEST_EXPONENT, int(counts[place])) for place in np.flatnonzero(counts))
+        used, counts = self._used()
+        # Exponents from 1: that of 0 is of zeros and subnormal numbers, the largest of infinities.
+        biased, firsts = np.unique(used >> _MANTISSA_BITS, return_index=True)
+        sums = np.add.reduceat(counts, firsts) if used.size else counts
+        return tuple(
+            (int(place) - 1 + _SMALLEST_EXPONENT, int(count))
+            for place, count in zip(biased, sums, strict=True)
+            if 0 < place < _INFINITE
+        )
 
-    def _flush(self) -> None:
-        keys = self._keys[: self._pending]
+    def _used(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the bins that hold an error, in order, and how many each of them holds."""
+        if self._counts is None and self._pending <= _FEW_KEYS:
+            used, counts = np.unique(self._keys[: self._pending], return_counts=True)
+        else:
+            bins = self._flush()
+            used = np.flatnonzero(bins)
+            counts = bins[used]
+        if self._zeros and not (used.size and used[0] == 0):
+            used, counts = np.concatenate([[0], used]), np.concatenate([[0], counts])
+        counts[:1] += self._zeros
+        return used, counts
+
+    def _all_bins(self) -> npt.NDArray[np.int64]:
+        """Return the counts of all bins but for what still waits."""
+        if self._counts is None:
+            self._counts = np.zeros(_BIN_COUNT, np.int64)
+        return self._counts
+
+    def _flush(self) -> npt.NDArray[np.int64]:
+        """Return the counts of all bins once what waits is counted."""
+        bins, keys = self._all_bins(), self._keys[: self._pending]
         if keys.size <= _FEW_KEYS:
             distinct, counts = np.unique(keys, return_counts=True)
-            self._counts[distinct] += counts
+            bins[distinct] += counts
         else:
             counts = np.bincount(keys)
-            self._counts[: counts.size] += counts
+            bins[: counts.size] += counts
         self._pending = 0
+        return bins
 
 
 def _largest_of_bin(key: int) -> float:

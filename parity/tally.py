@@ -106,7 +106,7 @@ class Tally:
 
     The sums are over elements that are finite on both sides, those of ``pairs`` by the reference's level
     (``parity.fill``); ``ulp`` is the largest error in units of the judged precision's last place at the reference, for
-    precisions that have an exponent; ``histogram`` takes 4 MiB, and is None where nobody asks for percentiles.
+    precisions that have an exponent; ``histogram`` takes up to 4 MiB, and is None where nobody asks for percentiles.
     """
 
     element_count: int = 0

@@ -82,14 +82,16 @@ class RealProbes:
             yield feed[tensor] if tensor in feed else run(expose(self.model, [tensor]), feed)[tensor]
 
     def answers(self) -> Iterator[Answers]:
+        return iter(self._answers)
+
+    @cached_property
+    def _answers(self) -> tuple[Answers, ...]:
         rounded = forecast(self.model, self.options).rounded
-        for feed, expected in zip(self.feeds, self.expected, strict=True):
-            answer = run(rounded, feed)
-            yield (
-                Answers(feed, expected, run(self.engine, feed), answer)
-                if self.engine
-                else Answers(feed, expected, answer)
-            )
+        forecasts = [run(rounded, feed) for feed in self.feeds]
+        if self.engine is None:
+            return tuple(map(Answers, self.feeds, self.expected, forecasts))
+        candidates = [run(self.engine, feed) for feed in self.feeds]
+        return tuple(map(Answers, self.feeds, self.expected, candidates, forecasts))
 
     def rebuilt(self) -> tuple[Mapping[str, float], ...]:
         return ()

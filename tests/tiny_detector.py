@@ -91,7 +91,7 @@ def write_detector_case(
     """Write the case of a tiny detector and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save_model(tiny_detector(objects), folder / "model.onnx")
-    write_images(folder / "images", [f"{number}.png" for number in range(IMAGE_COUNT)], (SIZE, SIZE))
+    write_images(folder / "images", [f"{number}.png" for number in range(IMAGE_COUNT)], (SIZE, SIZE), SIZE // 4)
     (folder / "decoder.py").write_text(decoder, encoding="utf-8")
     (folder / "case.toml").write_text(text, encoding="utf-8")
     return folder

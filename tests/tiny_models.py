@@ -52,13 +52,14 @@ def _model(
     return model
 
 
-def write_images(folder: Path, names: list[str], size: tuple[int, int] = (8, 8)) -> None:
-    """Write PNG images of noise, each of its own."""
+def write_images(folder: Path, names: list[str], size: tuple[int, int] = (8, 8), block: int = 1) -> None:
+    """Write PNG images of noise, each of its own; in blocks of one colour it takes little to draw on them."""
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate(names):
-        pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+        colours = np.random.default_rng(seed).integers(0, 256, (size[0] // block, size[1] // block, 3), np.uint8)
+        pixels = colours.repeat(block, axis=0).repeat(block, axis=1)
         (folder / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 

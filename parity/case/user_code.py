@@ -142,8 +142,8 @@ def _among(root: str, names: set[str]) -> Iterator[None]:
 
 def _take_modules(names: set[str]) -> dict[str, ModuleType]:
     """Remove modules of these names, and what lies in them, from ``sys.modules``; return them."""
-    # Asked first, because user code runs once an image, and thousands of modules may be loaded.
-    if names.isdisjoint(sys.modules):
+    # Asked first and name by name, because user code runs once an image, and thousands of modules may be loaded.
+    if not any(name in sys.modules for name in names):
         return {}
     taken = [name for name in sys.modules if name.partition(".")[0] in names]
     return {name: sys.modules.pop(name) for name in taken}

@@ -151,33 +151,34 @@ class _Contrast:
 
 def _clearest(part: Floats) -> _Contrast:
     """Return the largest contrast."""
-    left, right = _side(part), [(sizes[::-1], medians[::-1]) for sizes, medians in _side(part[::-1])]
-    top = _Contrast(0.0, 0, 0.0, 0.0, 0, 0)
-    for size_before, before in left:
-        for size_after, after in right:
-            weight = np.sqrt(size_before * size_after / np.maximum(size_before + size_after, 1))
-            contrast = np.nan_to_num(np.abs(after - before) * weight)
-            best = int(np.argmax(contrast))
-            if contrast[best] > top.contrast:
-                sizes = int(size_before[best]), int(size_after[best])
-                top = _Contrast(float(contrast[best]), best, float(before[best]), float(after[best]), *sizes)
-    return top
+    before, runs_before, after, runs_after = _sides(part)
+    # Every side before a place against every side behind it: (windows, windows, places).
+    runs = runs_before[:, None] + runs_after
+    weights = np.sqrt(runs_before[:, None] * runs_after / np.maximum(runs, 1))
+    contrasts = np.nan_to_num(np.abs(after - before[:, None]) * weights)
+    left, right, place = (int(index) for index in np.unravel_index(np.argmax(contrasts), contrasts.shape))
+    sizes = int(runs_before[left, place]), int(runs_after[right, place])
+    levels = float(before[left, place]), float(after[right, place])
+    return _Contrast(float(contrasts[left, right, place]), place, *levels, *sizes)
 
 
-def _side(part: Floats) -> list[tuple[Floats, Floats]]:
-    """Return, for each window, how many runs lie in it before each place and their median; NaN where it does not fit.
+def _sides(part: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the medians of windows before each place and how many runs each has, and the same behind each place.
 
-    The last pair is of what is shorter than any window: all runs before the first places.
+    Each is of (windows, places); a median is NaN where its window does not fit. The last window is what is shorter than
+    any other: all runs before the first places, or behind the last ones.
     """
-    found = []
-    for window in (size for size in _WINDOWS if size <= part.size - MIN_RUNS):
-        medians = np.full(part.size + 1, np.nan)
-        medians[window:] = np.median(sliding_window_view(part, window), axis=1)
-        found.append((np.full(part.size + 1, float(window)), medians))
-    sizes, medians = np.zeros(part.size + 1), np.full(part.size + 1, np.nan)
+    windows, count = [size for size in _WINDOWS if size <= part.size - MIN_RUNS], part.size
+    before, after = np.full((2, len(windows) + 1, count + 1), np.nan)
+    sizes = np.array([*windows, 0.0])[:, None] * np.ones(count + 1)
+    runs_before, runs_after = sizes, sizes.copy()
+    for row, window in enumerate(windows):
+        # A window ends where the runs before a place do, and begins where those behind a place do.
+        before[row, window:] = after[row, : count - window + 1] = np.median(sliding_window_view(part, window), axis=1)
     for size in range(MIN_RUNS, min(_WINDOWS)):
-        sizes[size], medians[size] = size, np.median(part[:size])
-    return [*found, (sizes, medians)]
+        runs_before[-1, size] = runs_after[-1, count - size] = size
+        before[-1, size], after[-1, count - size] = np.median(part[:size]), np.median(part[count - size :])
+    return before, runs_before, after, runs_after
 
 
 def _noise(part: Floats, place: int, *, has_states: bool) -> float:

@@ -50,11 +50,10 @@ def half_slots(node: NodeProto, scope: Scope) -> HalfSlots:
     formal = formal_of(node, scope.opsets)
     if formal is None or any(True for _ in subgraphs(node)):
         return HalfSlots((), ())
-    allowed = {kind for kind, types in formal.allowed.items() if "tensor(float16)" in types}
     inputs, outputs = formal.of(node)
     return HalfSlots(
-        tuple(i for i, kind in enumerate(inputs) if kind in allowed and scope.is_float(node.input[i])),
-        tuple(i for i, kind in enumerate(outputs) if kind in allowed and scope.is_float(node.output[i])),
+        tuple(i for i, kind in enumerate(inputs) if kind in formal.halves and scope.is_float(node.input[i])),
+        tuple(i for i, kind in enumerate(outputs) if kind in formal.halves and scope.is_float(node.output[i])),
     )
 
 
@@ -132,9 +131,8 @@ class RoundingLoss:
     flushed: int
 
 
-def rounding_loss(name: str, values: np.ndarray, elem_type: int) -> RoundingLoss:
-    """Count what rounding float32 values to a half type destroys."""
-    rounded = round_array(values, elem_type).astype(np.float32)
+def rounding_loss(name: str, values: np.ndarray, rounded: np.ndarray, elem_type: int) -> RoundingLoss:
+    """Count what rounding float32 values to a half type has destroyed."""
     largest = _LARGEST[elem_type]
     clamped = np.isfinite(values) & (np.abs(values) > largest)
     return RoundingLoss(

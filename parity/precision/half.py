@@ -129,8 +129,8 @@ class _Converter:
     def copy_constant(self, tensor: TensorProto, copy: str, elem_type: int) -> TensorProto:
         """Return an initializer rounded to a half type."""
         values = numpy_helper.to_array(tensor)
-        self.losses.append(rounding_loss(tensor.name, values, elem_type))
         rounded = round_array(values, elem_type)
+        self.losses.append(rounding_loss(tensor.name, values, rounded, elem_type))
         return helper.make_tensor(copy, elem_type, values.shape, rounded.tobytes(), raw=True)
 
     def copy_tensor(self, name: str, copy: str, elem_type: int) -> list[NodeProto]:

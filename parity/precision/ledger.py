@@ -53,6 +53,11 @@ class Ledger:
     held: dict[str, int] = field(default_factory=dict)
     copies: dict[tuple[str, int], str] = field(default_factory=dict)
     fused: set[str] = field(default_factory=set)
+    _constants: dict[str, TensorProto] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Backwards, so that the first of a name stays: a rewriting looks one up for each tensor that a node reads.
+        self._constants = {tensor.name: tensor for tensor in reversed(self.scope.graph.initializer)}
 
     def owner_of(self, name: str) -> Ledger:
         """Return the ledger of the graph that a tensor belongs to."""
@@ -74,11 +79,11 @@ class Ledger:
         if known is not None:
             return known
         copy = copier.name_copy(name, elem_type)
-        constant = owner._find_constant(name)
+        constant = owner._constants.get(name)
         if constant is None:
             self.nodes.extend(copier.copy_tensor(name, copy, elem_type))
         else:
-            owner.scope.graph.initializer.append(copier.copy_constant(constant, copy, elem_type))
+            owner._add_constant(copier.copy_constant(constant, copy, elem_type))
         home = self if constant is None else owner
         home.enter_copy(name, copy, elem_type)
         return copy
@@ -97,8 +102,11 @@ class Ledger:
             ledger = ledger.outer
         return None
 
-    def _find_constant(self, name: str) -> TensorProto | None:
-        return next((tensor for tensor in self.scope.graph.initializer if tensor.name == name), None)
+    def _add_constant(self, tensor: TensorProto) -> None:
+        constants = self.scope.graph.initializer
+        constants.append(tensor)
+        # Appending copies: the graph's own is what stays.
+        self._constants.setdefault(tensor.name, constants[-1])
 
     def close(self) -> None:
         """Write the new nodes into the graph, and clear away what nothing reads any more."""

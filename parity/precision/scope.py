@@ -90,12 +90,13 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 class Formal:
     """What an operator's schema says of types: a type parameter (``T``) or a type (``tensor(int64)``) a place.
 
-    ``allowed`` holds the types that each type parameter may stand for.
+    ``halves`` holds the type parameters that may be float16, ``only`` the type of those that stand for one alone.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    allowed: dict[str, tuple[str, ...]]
+    halves: frozenset[str]
+    only: dict[str, str]
 
     def of(self, node: NodeProto) -> tuple[list[str], list[str]]:
         """Return the formal type of every actual input and output."""
@@ -115,10 +116,12 @@ def formal_of(node: NodeProto, opsets: dict[str, int]) -> Formal | None:
 def _read_schema(op_type: str, version: int, domain: str) -> Formal:
     """Read a schema once: a plan asks several times a node, and each answer is a copy made by C++."""
     schema = onnx.defs.get_schema(op_type, version, domain)
+    allowed = {constraint.type_param_str: constraint.allowed_type_strs for constraint in schema.type_constraints}
     return Formal(
         tuple(parameter.type_str for parameter in schema.inputs),
         tuple(parameter.type_str for parameter in schema.outputs),
-        {constraint.type_param_str: tuple(constraint.allowed_type_strs) for constraint in schema.type_constraints},
+        frozenset(kind for kind, types in allowed.items() if "tensor(float16)" in types),
+        {kind: types[0] for kind, types in allowed.items() if len(types) == 1},
     )
 
 
@@ -179,8 +182,7 @@ def _schema_types(node: NodeProto, scope: Scope) -> list[int]:
     inputs, outputs = formal.of(node)
     bound = {kind: scope.type_of(name) for kind, name in zip(inputs, node.input, strict=True) if name}
     # Shape and Equal name their output T1, and allow a single type for it.
-    only = {kind: allowed[0] for kind, allowed in formal.allowed.items() if len(allowed) == 1}
-    return [bound[kind] if kind in bound else _concrete(only.get(kind, kind)) for kind in outputs]
+    return [bound[kind] if kind in bound else _concrete(formal.only.get(kind, kind)) for kind in outputs]
 
 
 @cache

@@ -15,10 +15,11 @@ from parity.baseline.files import baseline_file, baseline_files, from_json, load
 from parity.baseline.model import FirstMeasurements, VariantFigures
 from parity.errors import BaselineError
 from tests.accepted import KEY, LAYERS, MACHINE, baseline, series, variant
+from tests.texts import any_text
 
 FULL = baseline(variant(latency=series(1.0, 2.0, rebuilds_ms=((1.1, 1.1),)), layers=LAYERS, headroom=math.inf))
 CREPT = baseline(variant(latency=series(1.0, first=FirstMeasurements("2026-01-01", series(1.5).measurements_ms))))
-names = st.text(max_size=12)
+names = any_text(max_size=12)
 
 
 def test_a_baseline_comes_back_as_it_was() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from parity.baseline.machine import machine_of, variant_key
 from parity.errors import BaselineError
 from parity.results import GpuRecord
 from tests.accepted import GPU_HOST, LABEL, MACHINE, WORKER
+from tests.texts import any_text
 
 
 def of(label: str = LABEL, **worker) -> str:
@@ -70,7 +70,7 @@ def test_of_two_workers_the_variants_own_counts() -> None:
     assert machine_of(both, LABEL).key == MACHINE
 
 
-@given(st.text(max_size=300), st.text(max_size=300))
+@given(any_text(max_size=300), any_text(max_size=300))
 def test_whatever_a_machine_is_called_its_key_is_a_plain_file_name(gpu: str, driver: str) -> None:
     key = of(gpu=gpu, driver=driver)
     assert re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", key)

@@ -14,6 +14,7 @@ from parity.case import coco as coco_module
 from parity.case.coco import CocoFile, read_coco
 from parity.errors import FeedError
 from tests.decoded_cases import coco
+from tests.texts import any_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +89,7 @@ def test_a_file_that_is_gone_or_too_large_is_told(tmp_path: Path, monkeypatch: p
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.sampled_from(["images", "annotations", "categories", "id", "bbox"]), inner, max_size=4)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -38,7 +39,17 @@ def load(name):
 @cache
 def drawn(name):
     data = load(name)
-    return tuple(data.evaluation(EVALUATION)), tuple(data.calibration(CALIBRATION))
+    return tuple(data.evaluation(evaluation_count(name))), tuple(data.calibration(CALIBRATION))
+
+
+def evaluation_count(name):
+    """As many images as the case draws."""
+    return tomllib.loads((CASES / name / "case.toml").read_text(encoding="utf-8"))["inputs"]["count"]
+
+
+@cache
+def boxes_of_shapes():
+    return load("shapes_yolo").evaluation_boxes(EVALUATION)
 
 
 def digest(image):
@@ -70,7 +81,7 @@ def test_no_image_is_drawn_twice_within_or_across_splits(name):
     training = (first_of(data.draw(data.TRAINING, index)) for index in range(32))
     digests = [digest(image) for split in (*drawn(name), training) for image in split]
 
-    assert len(set(digests)) == EVALUATION + CALIBRATION + 32
+    assert len(set(digests)) == evaluation_count(name) + CALIBRATION + 32
 
 
 def first_of(sample):
@@ -130,7 +141,7 @@ def test_classifier_images_have_one_size_and_every_class_has_its_share():
 def test_detector_images_vary_in_size_and_every_class_has_its_share():
     data = load("shapes_yolo")
     shapes = {image.shape for image in drawn("shapes_yolo")[0]}
-    truth = data.evaluation_boxes(EVALUATION)
+    truth = boxes_of_shapes()
     counts = Counter(np.concatenate([labels for _, labels in truth]).tolist())
 
     assert len(shapes) > EVALUATION / 2
@@ -141,8 +152,7 @@ def test_detector_images_vary_in_size_and_every_class_has_its_share():
 
 
 def test_every_box_lies_in_its_image_and_is_large_enough_to_see():
-    truth = load("shapes_yolo").evaluation_boxes(EVALUATION)
-    for image, (boxes, labels) in zip(drawn("shapes_yolo")[0], truth, strict=True):
+    for image, (boxes, labels) in zip(drawn("shapes_yolo")[0], boxes_of_shapes(), strict=True):
         height, width = image.shape[:2]
         assert boxes.shape == (len(labels), 4)
         assert boxes.min() >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,9 +23,39 @@ WITH_RARE = [
 ]
 
 
+# What is measured is the same at every precision: only what is allowed differs.
+
+
+@cache
+def with_one_empty():
+    return measure(MANY, [NOTHING, *MANY[1:]])
+
+
+@cache
+def without_the_rare(lose):
+    return measure(WITH_RARE, [lose(side) for side in WITH_RARE])
+
+
+@cache
+def with_every_box_twice():
+    return measure(REFERENCE, [side.take(np.repeat(np.arange(len(side)), 2)) for side in REFERENCE])
+
+
+@cache
+def cut_at_a_cap():
+    return measure(REFERENCE, [side.take(np.arange(20)) for side in REFERENCE])
+
+
+@cache
+def of_small_objects_alone():
+    areas = [(side.boxes[:, 2:] - side.boxes[:, :2]).prod(axis=1) for side in REFERENCE]
+    small = [side.take(area < np.median(area)) for side, area in zip(REFERENCE, areas, strict=True)]
+    return measure(REFERENCE, small)
+
+
 @pytest.mark.parametrize("precision", Precision)
 def test_an_image_that_comes_out_empty_fails_however_many_others_agree(precision):
-    measured = measure(MANY, [NOTHING, *MANY[1:]])
+    measured = with_one_empty()
     assert values(measured)["missed_share"] == pytest.approx(1 / 250)
     assert "one_sided_image_count" in failing(measured, precision)
     assert measured.findings[0].text == "street_0.png: the candidate shows nothing, the reference 30 detections"
@@ -56,7 +87,7 @@ def test_an_image_whose_detections_are_there_under_the_threshold_is_not_empty():
     ids=["missed", "flipped"],
 )
 def test_a_rare_class_that_is_lost_whole_fails_and_is_named(lose, precision):
-    measured = measure(WITH_RARE, [lose(side) for side in WITH_RARE])
+    measured = without_the_rare(lose)
     assert max(values(measured)[name] for name in ("missed_share", "class_flip_share")) < 0.01
     assert "lost_class_count" in failing(measured, precision)
     assert measured.findings[0].text == (
@@ -108,16 +139,13 @@ def test_all_scores_raised_by_a_hundredth_fail_where_the_precision_does_not_expl
 
 @pytest.mark.parametrize("precision", Precision)
 def test_every_box_twice_fails_at_the_same_score_too(precision):
-    double = [side.take(np.repeat(np.arange(len(side)), 2)) for side in REFERENCE]
-    assert "duplicate_share" in failing(measure(REFERENCE, double), precision)
+    assert "duplicate_share" in failing(with_every_box_twice(), precision)
 
 
 @pytest.mark.parametrize("precision", Precision)
 def test_crowds_cut_at_a_cap_fail_and_so_does_a_detector_of_small_objects_alone(precision):
-    assert "missed_share" in failing(measure(REFERENCE, [side.take(np.arange(20)) for side in REFERENCE]), precision)
-    areas = [(side.boxes[:, 2:] - side.boxes[:, :2]).prod(axis=1) for side in REFERENCE]
-    small = [side.take(area < np.median(area)) for side, area in zip(REFERENCE, areas, strict=True)]
-    assert "missed_share" in failing(measure(REFERENCE, small), precision)
+    assert "missed_share" in failing(cut_at_a_cap(), precision)
+    assert "missed_share" in failing(of_small_objects_alone(), precision)
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(Precision))

@@ -54,8 +54,17 @@ class Live:
         return self.conversation.ask("counted", {}, LIMIT_S)
 
 
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One worker for test after test; where one has ended it, the next request starts another."""
+    made = Live(tmp_path_factory.mktemp("live"))
+    yield made
+    made.link.close()
+
+
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
+def counting(tmp_path: Path) -> Iterator[Live]:
+    """A worker of a test's own, which has counted nothing yet."""
     made = Live(tmp_path)
     yield made
     made.link.close()
@@ -94,10 +103,10 @@ def test_each_feed_gets_its_own_answer_in_order(live: Live, count: int) -> None:
         require_twice(session.infer_all(iter(feeds)), feeds)
 
 
-def test_a_batch_is_one_message_and_its_memory_is_registered(live: Live) -> None:
-    with live.session() as session:
+def test_a_batch_is_one_message_and_its_memory_is_registered(counting: Live) -> None:
+    with counting.session() as session:
         answers = list(session.infer_all(feeds_of(*range(1 + 4 * 5))))
-        told = live.counted()
+        told = counting.counted()
     assert (told["asked"]["infer"], told["asked"]["infer_many"], told["runs"]) == (1, 6, 21)
     assert told["locks"] >= 2
     assert all(answer.gpu_ms == 0.25 and answer.unwritten == {} for answer in answers)
@@ -136,11 +145,13 @@ def test_feeds_are_taken_two_batches_ahead_and_no_further(live: Live) -> None:
         assert taken == 1 + 2 + 4 + 1
 
 
-def test_an_engine_that_takes_long_is_given_few_feeds_at_a_time(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_takes_long_is_given_few_feeds_at_a_time(
+    counting: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "TIME_LIMIT_MS", 0.6)
-    with live.session() as session:
+    with counting.session() as session:
         require_twice(session.infer_all(feeds_of(*range(9))), feeds_of(*range(9)))
-        assert live.counted()["asked"]["infer_many"] == 4
+        assert counting.counted()["asked"]["infer_many"] == 4
 
 
 def test_other_requests_may_be_made_between_two_answers(live: Live) -> None:

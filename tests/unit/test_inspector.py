@@ -14,6 +14,7 @@ from parity.errors import BackendError, ParityError
 from parity.inspector import EngineLayer, EngineTensor, parse_inspection
 from parity.layer_precision import datatype_of, layer_precision
 from tests.pages import ROOT
+from tests.texts import any_text
 
 DATA = ROOT / "tests" / "data" / "inspector"
 
@@ -74,14 +75,14 @@ def test_an_answer_of_another_form_is_an_error_of_the_tree(text: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | any_text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 KEYS = ("Inputs", "Outputs", "Weights", "TacticName", "Metadata", "ParameterType")
 
 
-NAMED = {"Name": st.text(), "LayerType": st.text(min_size=1)}
+NAMED = {"Name": any_text(), "LayerType": any_text(min_size=1)}
 
 
 @given(st.fixed_dictionaries(NAMED, optional=dict.fromkeys(KEYS, JSON)), JSON)

@@ -29,6 +29,7 @@ from parity.interop.polygraphy import (
     read_results,
     results_json,
 )
+from tests.texts import any_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_files_are_numbered_through(tmp_path: Path) -> None:
 
 MARKED = st.sampled_from(["RunResults", "IterationResult", "LazyArray", "ndarray", "Tensor", ""])
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=8) | MARKED | st.just(encode_array(X)),
+    st.none() | st.booleans() | st.floats() | any_text(max_size=8) | MARKED | st.just(encode_array(X)),
     lambda inside: (
         st.lists(inside, max_size=3)
         | st.dictionaries(

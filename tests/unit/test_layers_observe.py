@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CLASSIFIER = Path(__file__).parents[2] / "cases" / "shapes_classifier"
 GENEROUS = 2**30
+IMAGES = 16
 
 
 @cache
@@ -40,7 +41,7 @@ def _classifier() -> tuple[ModelProto, dict[str, np.ndarray], list[dict[str, np.
     model = load_model(case.model)
     name_nodes(model.graph)
     interface = model_interface(model)
-    feeds = [feed.tensors for feed in islice(open_feeds(case.evaluation, interface, case.batch_size), 4)]
+    feeds = [feed.tensors for feed in islice(open_feeds(case.evaluation, interface, IMAGES), 1)]
     assert case.calibration is not None
     calibration = [dict(feed.tensors) for feed in islice(open_feeds(case.calibration, interface, 1), 4)]
     return model, {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}, calibration

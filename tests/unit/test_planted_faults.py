@@ -9,7 +9,6 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +27,12 @@ from parity.verdict import Verdict
 from tests import plant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from parity.results import Outcome
+
+    Benches = Callable[[str], "Bench"]
+    Judged = Callable[[str, str, int], Outcome]
 
 ROOT = Path(__file__).parents[2]
 SEED = 2026
@@ -101,7 +103,7 @@ def sqnr_db(model: ModelProto, architecture: str) -> float:
 
 
 class Bench:
-    """A case folder that is given one model after the other."""
+    """A case folder that is given one model after the other; its file, which stays as it is, is read once."""
 
     def __init__(self, folder: Path, architecture: str) -> None:
         source = ARCHITECTURES[architecture].case
@@ -109,21 +111,29 @@ class Bench:
         text = text.replace("batch_size = 16", "batch_size = 4").replace("count = 64", "count = 16")
         shutil.copy(source / "data.py", folder)
         (folder / "case.toml").write_text(text)
-        self.folder = folder
+        onnx.save(trained(architecture), folder / "model.onnx")
+        # What the outputs decode to is judged elsewhere, and would take most of the time here.
+        self.case = replace(load_case(folder), decoding=None)
 
     def judge(self, model: ModelProto, variant: str) -> Outcome:
-        onnx.save(model, self.folder / "model.onnx")
-        # What the outputs decode to is judged elsewhere, and would take most of the time here.
-        case = replace(load_case(self.folder), decoding=None)
-        chosen = next(v for v in case.variants if v.name == variant)
-        with open_case_judge(case, JudgeSettings(limit=1)) as judge:
+        onnx.save(model, self.case.model)
+        chosen = next(v for v in self.case.variants if v.name == variant)
+        with open_case_judge(self.case, JudgeSettings(limit=1)) as judge:
             [outcome] = judge.judge_variant(chosen, get_backend("onnxruntime"))
             return outcome
 
 
-@pytest.fixture
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    return Bench(tmp_path, request.node.callspec.params["architecture"])
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Benches:
+    return cache(lambda architecture: Bench(tmp_path_factory.mktemp(architecture), architecture))
+
+
+@pytest.fixture(scope="module")
+def judged(benches: Benches) -> Judged:
+    """Return what a faulty model is judged to be: once, whoever looks at the outcome."""
+    return cache(
+        lambda architecture, fault, position: benches(architecture).judge(*planted(architecture, fault, position))
+    )
 
 
 @cache
@@ -135,24 +145,17 @@ def planted(architecture: str, fault: str, position: int) -> tuple[ModelProto, s
     return FOLDED[fault](trained(architecture), convolutions(architecture)[position]), "fp16"
 
 
-@cache
-def judged(architecture: str, fault: str, position: int) -> Outcome:
-    """Return what a faulty model is judged to be: once, whoever looks at the outcome."""
-    with TemporaryDirectory() as folder:
-        return Bench(Path(folder), architecture).judge(*planted(architecture, fault, position))
-
-
 @pytest.mark.parametrize("variant", ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_clean_model_passes(bench: Bench, architecture: str, variant: str) -> None:
-    outcome = bench.judge(trained(architecture), variant)
+def test_the_clean_model_passes(benches: Benches, architecture: str, variant: str) -> None:
+    outcome = benches(architecture).judge(trained(architecture), variant)
     assert outcome.verdict is Verdict.PASS, outcome.message
 
 
 @pytest.mark.parametrize("position", range(PLACES))
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_fault_that_float32_does_not_see_fails(architecture: str, fault: str, position: int) -> None:
+def test_a_fault_that_float32_does_not_see_fails(judged: Judged, architecture: str, fault: str, position: int) -> None:
     model, _ = planted(architecture, fault, position)
     assert sqnr_db(model, architecture) > 70
     assert judged(architecture, fault, position).verdict is Verdict.FAIL
@@ -160,7 +163,7 @@ def test_a_fault_that_float32_does_not_see_fails(architecture: str, fault: str, 
 
 @pytest.mark.parametrize("fault", FOLDED)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_fault_that_tensorrt_folds_away_passes(architecture: str, fault: str) -> None:
+def test_a_fault_that_tensorrt_folds_away_passes(judged: Judged, architecture: str, fault: str) -> None:
     for position, convolution in enumerate(convolutions(architecture)):
         model, _ = planted(architecture, fault, position)
         assert sqnr_db(model, architecture) == float("inf")
@@ -170,14 +173,15 @@ def test_a_fault_that_tensorrt_folds_away_passes(architecture: str, fault: str) 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *FOLDED])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_renaming_everything_changes_no_figure(bench: Bench, architecture: str, fault: str) -> None:
+def test_renaming_everything_changes_no_figure(benches: Benches, judged: Judged, architecture: str, fault: str) -> None:
     model, variant = planted(architecture, fault, 0)
-    named, renamed = judged(architecture, fault, 0), bench.judge(plant.rename_everything(model), variant)
+    named = judged(architecture, fault, 0)
+    renamed = benches(architecture).judge(plant.rename_everything(model), variant)
     assert renamed.verdict is named.verdict
     # Held as text, because the figures of an overflow are NaN, which equals nothing.
     assert repr([t.difference for t in renamed.tensors]) == repr([t.difference for t in named.tensors])
 
 
-def test_an_overflow_is_said_to_be_one() -> None:
+def test_an_overflow_is_said_to_be_one(judged: Judged) -> None:
     outcome = judged("residual", "overflow", 0)
     assert "non-finite" in outcome.message or "NaN" in outcome.message

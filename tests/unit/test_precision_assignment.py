@@ -132,10 +132,14 @@ def test_masks_of_minus_infinity_stay_and_huge_finite_ones_are_clamped():
     assert round_array(array(-3.4028235e38), BF16).astype(np.float32)[0] == -3.3895314e38
 
 
+def loss(values, half):
+    return rounding_loss("w", values, round_array(values, half), half)
+
+
 def test_losses_count_what_is_clamped_and_what_becomes_zero():
     values = array(0.0, 1.0, 7e4, -7e4, np.inf, 1e-9, -2e-8, 6e-8, np.nan)
-    assert rounding_loss("w", values, FP16) == RoundingLoss("w", 9, clamped=2, flushed=2)
-    assert rounding_loss("w", values, BF16) == RoundingLoss("w", 9, clamped=0, flushed=0)
+    assert loss(values, FP16) == RoundingLoss("w", 9, clamped=2, flushed=2)
+    assert loss(values, BF16) == RoundingLoss("w", 9, clamped=0, flushed=0)
 
 
 def test_losses_are_summed_up_and_the_worst_tensor_is_named():
@@ -147,6 +151,6 @@ def test_losses_are_summed_up_and_the_worst_tensor_is_named():
 
 
 def test_an_empty_constant_loses_nothing():
-    empty = rounding_loss("roi", np.zeros(0, np.float32), FP16)
+    empty = loss(np.zeros(0, np.float32), FP16)
     notes = describe_losses([empty, RoundingLoss("w", 2, 0, 1)])
     assert notes == ("1 constants in 1 tensors are too small for the format and become 0; worst: w, 1 of 2",)

@@ -14,6 +14,7 @@ from parity.backends.tensorrt.fingerprint import differences, take_fingerprint
 from parity.backends.tensorrt.recording import RecordingConversation, ReplayConversation
 from parity.errors import BackendError
 from tests.recording_examples import CountingWorker, build_fields, converse, infer_fields, record
+from tests.texts import any_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,13 +131,15 @@ def test_a_file_to_send_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 PLAIN = st.recursive(
-    st.none() | st.integers() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    st.none() | st.integers() | any_text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(max_size=3), PLAIN, max_size=3), st.dictionaries(st.text(max_size=3), PLAIN, max_size=3))
+@given(
+    st.dictionaries(any_text(max_size=3), PLAIN, max_size=3), st.dictionaries(any_text(max_size=3), PLAIN, max_size=3)
+)
 def test_requests_have_one_fingerprint_exactly_where_they_are_equal(left: Fields, right: Fields) -> None:
     one, other = take_fingerprint("infer", left, {}), take_fingerprint("infer", right, {})
     shuffled = take_fingerprint("infer", dict(reversed(left.items())), {})

@@ -15,6 +15,7 @@ from parity.verdict import Verdict
 from tests.latency_examples import BUDGET, MEASURED, RECORD, latency
 from tests.layer_examples import BLANK, FAILING
 from tests.run_examples import CENSUS, DIFFERENCE, ENGINES, EVERYTHING, GOOD_TENSOR, TENSOR, TRIANGULATED, make_run
+from tests.texts import any_text
 
 
 def shares(group: BarGroup) -> dict[str, float]:
@@ -113,7 +114,7 @@ def test_a_budget_of_the_median_is_a_line_across_the_times() -> None:
     assert latency_group(MEASURED, (BUDGET,)).limit is None
 
 
-@given(st.lists(st.text(max_size=80)))
+@given(st.lists(any_text(max_size=80)))
 def test_every_name_gets_an_anchor_of_its_own_that_a_link_can_hold(names: list[str]) -> None:
     anchors = Anchors()
     made = [anchors.make(name) for name in names]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from parity.report import figures
 from parity.verdict import Verdict
 from tests.layer_examples import BLANK
 from tests.run_examples import BROKEN, DIFFERENCE, EVERYTHING, FAILING, PASSING, SKIPPED, TENSOR, UNDECIDED, make_run
+from tests.texts import any_text
 
 if TYPE_CHECKING:
     from parity.results import Outcome
@@ -91,7 +91,7 @@ def test_percentages_are_zero_or_hundred_only_where_the_counts_are(count: int, t
     assert figures.percent(count, total) == text
 
 
-@given(st.text())
+@given(any_text())
 def test_printable_text_moves_no_cursor_and_keeps_what_is_printable(text: str) -> None:
     shown = figures.printable(text)
     assert all(character in "\n\t" or ord(character) >= 0x20 for character in shown)

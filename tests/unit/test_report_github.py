@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from parity.report.github import MAX_ANNOTATIONS, github_annotations
 from tests.run_examples import BROKEN, EVERYTHING, FAILING, PASSING, UNDECIDED, make_run
+from tests.texts import any_text
 
 
 def unescaped(text: str) -> str:
@@ -33,7 +33,7 @@ def test_a_case_file_of_the_repository_is_named() -> None:
         assert line.startswith(f"::error file={folder}/case.toml,title=") is named
 
 
-@given(st.text())
+@given(any_text())
 def test_no_message_leaves_its_line_or_begins_a_command(text: str) -> None:
     (line,) = github_annotations(make_run(replace(FAILING, variant=text, message=text or "x")))
     assert len(line.splitlines()) == 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from parity.report.charts import Chart, Series, drawable
 from parity.report.pages import content_policy, embedded_json, render_page, toml_names
 from tests.pages import ROOT
+from tests.texts import any_text
 
 CHART = Chart("a trend", "ms", "run", (Series("median", (1.0, None, 3.0)),), names=("</script>", "b", "c"))
 
@@ -24,7 +25,7 @@ def page(**charts: Chart) -> str:
 
 @given(
     st.recursive(
-        st.text() | st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+        any_text() | st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(any_text(), inner)
     )
 )
 def test_embedded_data_reads_back_and_holds_nothing_that_ends_a_script(content: object) -> None:
@@ -78,7 +79,7 @@ def test_what_cannot_be_drawn_breaks_the_line_and_what_is_infinite_is_held_at_th
     assert drawable([float("inf")]) == (None,)
 
 
-@given(st.lists(st.text()))
+@given(st.lists(any_text()))
 def test_names_to_keep_are_an_array_that_toml_reads(names: list[str]) -> None:
     import tomllib
 

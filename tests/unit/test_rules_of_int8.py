@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,8 +33,18 @@ INT8 = PrecisionOptions(Precision.INT8)
 RULES = (calibration_preprocessing, int8_scale, qdq_kernel_lsb)
 
 
-def clean(seed: int, model=None, **others):
-    return observed(model or chain(seed), INT8, images(seed), others.pop("calibration", images(seed + 1, count=6)))
+def observe(seed: int, model, calibration=None):
+    return observed(model, INT8, images(seed), calibration or images(seed + 1, count=6))
+
+
+@cache
+def clean(seed: int):
+    return observe(seed, chain(seed))
+
+
+@cache
+def sick(seed: int):
+    return observe(seed, planted(seed))
 
 
 def planted(seed: int, *, renamed: bool = False):
@@ -51,8 +62,7 @@ def test_rules_of_int8_say_nothing_of_a_sound_one(rule, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_outlier_channel_is_found_and_keeping_its_reader_mends_it(seed):
-    evidence = clean(seed, planted(seed))
-    [found] = int8_scale.find(evidence)
+    [found] = int8_scale.find(sick(seed))
     assert (found.cause, found.is_confirmed) == ("int8-scale", True)
     assert found.nodes[0] == "planted_0"
     assert "planted_1" in found.keep
@@ -98,7 +108,7 @@ def test_few_values_far_beyond_the_grid_are_told_from_many_that_just_miss_it(see
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_calibration_on_weaker_inputs_saturates_and_says_by_how_much(seed):
     weak = [{"x": feed["x"] * np.float32(0.5)} for feed in images(seed + 1, count=2)]
-    [found] = int8_scale.find(clean(seed, calibration=weak))
+    [found] = int8_scale.find(observe(seed, chain(seed), weak))
     assert found.cause == "int8-scale"
     assert any("reaches" in sentence and "in calibration" in sentence for sentence in found.evidence)
     assert "more images" in found.remedy
@@ -126,7 +136,7 @@ def test_few_levels_in_use_are_told(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_other_names_change_nothing_that_rules_of_int8_say(seed):
-    plain, other = (clean(seed, planted(seed, renamed=renamed)) for renamed in (False, True))
+    plain, other = sick(seed), observe(seed, planted(seed, renamed=True))
     assert [told(rule.find(plain)) for rule in RULES] == [told(rule.find(other)) for rule in RULES]
 
 

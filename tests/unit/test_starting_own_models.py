@@ -15,7 +15,7 @@ from tests.sample_photos import Sample, write_sample
 if TYPE_CHECKING:
     from pathlib import Path
 
-COUNTS = {"shapes_classifier": 48, "shapes_ssd": 12, "shapes_yolo": 12, "shapes_yolo_half": 12, "lanes": 12}
+COUNTS = {"shapes_classifier": 48, "shapes_ssd": 8, "shapes_yolo": 8, "shapes_yolo_half": 8, "lanes": 8}
 DECODERS = {
     "shapes_classifier": "classification",
     "shapes_ssd": "ssd_rows",

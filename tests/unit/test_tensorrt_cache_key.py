@@ -28,12 +28,13 @@ from parity.build_options import BuildOptions, ShapeProfile
 from parity.errors import ModelError
 from parity.tolerance import Precision
 from tests.simulated_worker import SimulatedWorker
+from tests.texts import any_text
 from tests.tiny_models import conv_relu
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEXT = st.text(max_size=8)
+TEXT = any_text(max_size=8)
 PROFILES = st.lists(
     st.dictionaries(TEXT, st.fixed_dictionaries({"min": st.lists(st.integers(1, 9), max_size=3)})), max_size=2
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from parity.backends.tensorrt.engine_file import EngineFileHeader, read_header
 from parity.errors import BackendError
+from tests.texts import any_text
 from tests.tiny_models import conv_relu
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 PLAN = b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"layers and weights"
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    st.none() | st.booleans() | st.integers() | any_text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(any_text(max_size=5), inner, max_size=2),
     max_leaves=4,
 )
 
@@ -40,7 +41,7 @@ def test_a_plain_plan_begins_at_once_and_tells_its_version(tmp_path: Path) -> No
     assert read_header(written(tmp_path, PLAN)) == EngineFileHeader(0, {}, "8.6.0.12")
 
 
-@given(metadata=st.dictionaries(st.text(max_size=5), JSON, max_size=3), tail=st.binary(max_size=64))
+@given(metadata=st.dictionaries(any_text(max_size=5), JSON, max_size=3), tail=st.binary(max_size=64))
 def test_a_header_is_read_back_and_the_plan_begins_behind_it(
     tmp_path_factory: pytest.TempPathFactory, metadata: dict[str, object], tail: bytes
 ) -> None:

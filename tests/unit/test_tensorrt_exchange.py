@@ -20,6 +20,7 @@ from parity.worker.segments import create_segment
 from parity.worker.tensor import CARRIERS, Tensor
 from parity.worker.transport import PIECE_BYTES, ChannelTransport, MappedTransport
 from tests.conversations import closing, toy_conversation
+from tests.texts import any_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
 
 
 @FAST
-@given(tensors=st.dictionaries(st.text(min_size=1, max_size=4), arrays(), max_size=3))
+@given(tensors=st.dictionaries(any_text(min_size=1, max_size=4), arrays(), max_size=3))
 @pytest.mark.parametrize("operation", ["echo", "allocated"])
 def test_arrays_arrive_as_they_were_sent(
     toys: LiveConversation, operation: str, tensors: dict[str, np.ndarray]
@@ -79,14 +80,14 @@ def test_arrays_arrive_as_they_were_sent(
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | any_text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 
 
 @FAST
-@given(fields=st.dictionaries(st.text(max_size=5), plain, max_size=4))
+@given(fields=st.dictionaries(any_text(max_size=5), plain, max_size=4))
 def test_plain_data_arrives_as_it_was_sent(toys: LiveConversation, fields: dict[str, Any]) -> None:
     assert toys.ask("echo", fields, LIMIT_S) == fields
 
