@@ -251,6 +251,14 @@ def test_a_page_of_twenty_variants_with_all_their_layers_stays_below_three_megab
     assert len(report_html(make_run(*outcomes)).encode()) < 3 * 10**6
 
 
+@pytest.mark.parametrize(("is_confirmed", "count"), [(True, 1), (None, 1), (False, 0)])
+def test_nodes_that_were_kept_in_vain_are_not_offered(is_confirmed: bool | None, count: int) -> None:
+    cause = replace(DIAGNOSIS, is_confirmed=is_confirmed)
+    page = Tags(report_html(make_run(replace(FAILING, diagnoses=(cause,))))).text
+    assert page.count("Nodes to keep at a higher precision") == count
+    assert cause.title in page
+
+
 def test_html_report_of_an_interrupted_run_says_so() -> None:
     page = report_html(make_run(PASSING, is_complete=False))
     assert "This run was interrupted" in page
