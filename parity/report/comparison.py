@@ -22,6 +22,7 @@ _VERDICTS = {0: Verdict.PASS, 1: Verdict.FAIL, 2: Verdict.ERROR}
 _CHANGED_NOTE = "Worse, better or changed by more than allowed; what the case file allows does not count here."
 _EVERY_NOTE = "Every figure of both sides. What moved and stayed within what is allowed is no change."
 _WORDS = {0: "nothing got worse", 1: "something got worse", 2: "nothing could be compared"}
+_ONLY_GONE = "something is gone"
 _BROKEN = "the new side could not judge everything"
 _ORDER = {
     direction: rank
@@ -44,14 +45,17 @@ def verdict_line(found: Comparison) -> str:
     changes = [change for pair in found.pairs for change in pair.changes]
     counts = {
         "figures compared": sum(change.old is not None and change.new is not None for change in changes),
-        "worse": sum(change.is_regression for change in changes),
+        "worse": sum(change.is_regression and change.direction is not Direction.GONE for change in changes),
         "better": sum(change.is_significant and change.direction is Direction.BETTER for change in changes),
         "changed": sum(change.is_significant and change.direction is Direction.CHANGED for change in changes),
+        "figures gone": sum(change.is_regression and change.direction is Direction.GONE for change in changes),
         "variants gone": sum(pair.direction is Direction.GONE for pair in found.pairs),
         "variants new": sum(pair.direction is Direction.NEW for pair in found.pairs),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no variant on both sides"
-    return f"{_BROKEN if found.is_broken else _WORDS[found.exit_code]}: {told}"
+    is_worse = found.exit_code != 1 or counts["worse"]
+    words = _WORDS[found.exit_code] if is_worse else _ONLY_GONE
+    return f"{_BROKEN if found.is_broken else words}: {told}"
 
 
 def changes_table(found: Comparison, *, all_figures: bool = False) -> Table:

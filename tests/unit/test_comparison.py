@@ -79,6 +79,7 @@ def test_equal_runs_are_no_regression(compared) -> None:
 def test_a_figure_that_got_worse_is_exit_code_1_and_stands_in_every_form(compared) -> None:
     found = compared([outputs_outcome(60.0)], [outputs_outcome(40.0)])
     assert (found.exit_code, only(found).direction) == (1, Direction.WORSE)
+    assert "something got worse: " in text_of(found)
     assert "outputs y sqnr_db" in text_of(found)
     assert "| shapes | fp16@tensorrt-8.6 | outputs y sqnr\\_db | 60 | 40 | -20 dB | ±1 dB | worse |" in (
         comparison_markdown(found)
@@ -101,6 +102,8 @@ def test_a_saved_run_without_usable_samples_has_no_latency(compared, blocks: tup
     [gone] = [change for change in only(found).changes if change.check == "latency"]
     assert (gone.new, gone.direction) == (None, Direction.GONE)
     assert found.exit_code == 1
+    assert "something is gone: " in text_of(found)
+    assert "1 figures gone" in text_of(found)
 
 
 def test_better_is_told_and_is_no_regression(compared) -> None:
@@ -162,6 +165,8 @@ def test_a_variant_that_is_gone_is_a_regression_and_one_that_is_new_is_none(comp
     gone = compared([outputs_outcome(), int8], [outputs_outcome()])
     assert gone.exit_code == 1
     assert gone.pairs[0].direction is Direction.GONE
+    assert "something is gone: " in text_of(gone)
+    assert "1 variants gone" in text_of(gone)
     new = compare_sides(gone.new, gone.base)
     assert new.exit_code == 0
     assert "1 variants new" in text_of(new)
