@@ -40,7 +40,7 @@ def as_unicode(plain: Any) -> Any:
     """Return plain data of JSON with every text as Unicode, its lone surrogates spelt out."""
     if isinstance(plain, dict):
         return {as_unicode(key): as_unicode(value) for key, value in plain.items()}
-    if isinstance(plain, list):
+    if isinstance(plain, list | tuple):
         return [as_unicode(value) for value in plain]
     return plain.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(plain, str) else plain
 

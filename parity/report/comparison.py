@@ -53,8 +53,7 @@ def verdict_line(found: Comparison) -> str:
         "variants new": sum(pair.direction is Direction.NEW for pair in found.pairs),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no variant on both sides"
-    is_worse = found.exit_code != 1 or counts["worse"]
-    words = _WORDS[found.exit_code] if is_worse else _ONLY_GONE
+    words = _ONLY_GONE if found.exit_code == 1 and not counts["worse"] else _WORDS[found.exit_code]
     return f"{_BROKEN if found.is_broken else words}: {told}"
 
 

@@ -61,7 +61,7 @@ def write_feed(path: Path, tensors: Mapping[str, np.ndarray], note: FeedNote) ->
         The file cannot be written.
     """
     # Names of images may be no Unicode, which JSON takes and its readers do not.
-    text = json.dumps(as_unicode(json.loads(json.dumps(asdict(note)))))
+    text = json.dumps(as_unicode(asdict(note)))
     write_npz(path, {**tensors, NOTE_KEY: np.frombuffer(text.encode(), np.uint8)})
 
 

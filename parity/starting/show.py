@@ -89,12 +89,10 @@ def _model_lines(draft: Draft) -> Iterator[str]:
 def _guess_lines(draft: Draft) -> Iterator[str]:
     if draft.decoder is None:
         yield "decoder: none fits the outputs; raw tensors are judged alone"
-    elif draft.decoder.certainty < BELIEVED:
-        nearest = f"{draft.decoder.value.family} ({draft.decoder.sureness})"
-        yield f"decoder: none is likely; raw tensors are judged alone; the nearest is {nearest}"
-        yield "  why: " + "; ".join(draft.decoder.evidence)
     else:
-        yield f"decoder: {draft.decoder.value.family} ({draft.decoder.sureness})"
+        unlikely = "none is likely; raw tensors are judged alone; the nearest is "
+        told = unlikely if draft.decoder.certainty < BELIEVED else ""
+        yield f"decoder: {told}{draft.decoder.value.family} ({draft.decoder.sureness})"
         yield "  why: " + "; ".join(draft.decoder.evidence)
     if draft.recipe is None:
         why = draft.facts.why_no_image or "there are no images"

@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 
 from tests.doc_commands import CI, FULL, held_texts, matching, stands_in_ci
 from tests.pages import ROOT, blocks, read
+from tests.repositories import git_in
 
 REQUIRE_INDEX = "PARITY_REQUIRE_INDEX"
 LIMIT_S = 3600 if FULL else 600
@@ -172,9 +173,8 @@ def folder_of(program: str) -> str | None:
 
 def make_repository(folder: Path) -> None:
     """Make a repository of the sources in a folder: the checkout may be none, or shallow, or another user's."""
-    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", *SOURCES], ["commit", "-q", "-m", "sources"]):
-        subprocess.run([*git, *words], check=True)
+        subprocess.run([*git_in(folder), *words], check=True)
 
 
 def install(text: str, home: Path, stand_ins: Path) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parity.commit import commit_of
+from tests.repositories import git_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ def test_what_is_no_hash_is_not_taken_for_one(tmp_path: Path, told: str) -> None
 
 
 def test_else_git_is_asked_in_the_folder_or_beside_the_file(tmp_path: Path) -> None:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    git = git_in(tmp_path)
     subprocess.run([*git, "init", "--quiet"], check=True)
     assert commit_of(tmp_path, {}) == ""
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "first"], check=True)
